@@ -1,0 +1,2 @@
+//! Quantizers (RTN, GPTQ) and the GGUF format, over scant-tensor-core's grids.
+#![forbid(unsafe_code)]

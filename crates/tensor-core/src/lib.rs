@@ -1,0 +1,5 @@
+//! Compressed matrix formats and the SIMD kernels that run them.
+#![deny(unsafe_code)]
+
+pub mod progress;
+pub mod rng;

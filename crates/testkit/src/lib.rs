@@ -1,0 +1,1 @@
+//! Unpublished test helpers: every ISA tier, error bounds, awkward floats, a file corrupter, a counting allocator.

@@ -1,0 +1,1 @@
+//! What the examples share: tables, SVG plots, progress bars.
