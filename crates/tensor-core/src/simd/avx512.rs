@@ -1,0 +1,198 @@
+//! AVX-512: a value is one zmm register.
+#![expect(
+    unsafe_code,
+    reason = "intrinsics and the entry into the tier; `Avx512` is only made after the CPU was asked"
+)]
+// One reason for every block: trait methods cannot carry `target_feature`, and an `Avx512` exists only inside `run_avx512`,
+// which needs an `Isa` of that level, so the CPU has the instructions; loads and stores go through array references.
+#![expect(
+    clippy::undocumented_unsafe_blocks,
+    reason = "the reason above holds for each block"
+)]
+
+use super::{Simd, WithSimd};
+use crate::isa::{Isa, Level};
+use std::arch::x86_64::*;
+
+/// Proof of being inside `run_avx512`.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx512(());
+
+macro_rules! features {
+    ($($f:tt)*) => {
+        pub(crate) fn has_avx512() -> bool { $(std::is_x86_feature_detected!($f))&&* }
+
+        $(#[target_feature(enable = $f)])*
+        #[target_feature(enable = "avx2,fma,f16c")]
+        fn enter<W: WithSimd>(work: W) -> W::Out { work.run(Avx512(())) }
+    };
+}
+features!("avx512f" "avx512bw" "avx512vl" "avx512dq" "avx512vnni" "avx512vbmi" "avx512vpopcntdq");
+
+#[inline]
+pub(crate) fn run_avx512<W: WithSimd>(isa: Isa, work: W) -> W::Out {
+    assert!(isa.level() == Level::Avx512);
+    // SAFETY: `isa` proves that this CPU has every feature in the list that `enter` enables.
+    unsafe { enter(work) }
+}
+
+impl Simd for Avx512 {
+    type F = __m512;
+    type I = __m512i;
+    type B = __m512i;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m512 {
+        unsafe { _mm512_set1_ps(x) }
+    }
+    #[inline(always)]
+    fn load(self, x: &[f32; 16]) -> __m512 {
+        unsafe { _mm512_loadu_ps(x.as_ptr()) }
+    }
+    #[inline(always)]
+    fn store(self, v: __m512, out: &mut [f32; 16]) {
+        unsafe { _mm512_storeu_ps(out.as_mut_ptr(), v) }
+    }
+    #[inline(always)]
+    fn load_f16(self, x: &[u16; 16]) -> __m512 {
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(x.as_ptr().cast())) }
+    }
+    #[inline(always)]
+    fn load_bf16(self, x: &[u16; 16]) -> __m512 {
+        unsafe {
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(
+                _mm256_loadu_si256(x.as_ptr().cast()),
+            )))
+        }
+    }
+    #[inline(always)]
+    fn load_u8(self, x: &[u8; 16]) -> __m512 {
+        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(x.as_ptr().cast()))) }
+    }
+    #[inline(always)]
+    fn add(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_add_ps(a, b) }
+    }
+    #[inline(always)]
+    fn sub(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_sub_ps(a, b) }
+    }
+    #[inline(always)]
+    fn mul(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+    #[inline(always)]
+    fn div(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_div_ps(a, b) }
+    }
+    #[inline(always)]
+    fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    fn max(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_max_ps(a, b) }
+    }
+    #[inline(always)]
+    fn min(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_min_ps(a, b) }
+    }
+    #[inline(always)]
+    fn round_i32(self, a: __m512) -> __m512i {
+        unsafe { _mm512_cvtps_epi32(a) }
+    }
+    #[inline(always)]
+    fn to_f32(self, a: __m512i) -> __m512 {
+        unsafe { _mm512_cvtepi32_ps(a) }
+    }
+    #[inline(always)]
+    fn bits(self, a: __m512) -> __m512i {
+        unsafe { _mm512_castps_si512(a) }
+    }
+    #[inline(always)]
+    fn from_bits(self, a: __m512i) -> __m512 {
+        unsafe { _mm512_castsi512_ps(a) }
+    }
+    #[inline(always)]
+    fn splat_i32(self, x: i32) -> __m512i {
+        unsafe { _mm512_set1_epi32(x) }
+    }
+    #[inline(always)]
+    fn add_i32(self, a: __m512i, b: __m512i) -> __m512i {
+        unsafe { _mm512_add_epi32(a, b) }
+    }
+    #[inline(always)]
+    fn shl_i32<const N: u32>(self, a: __m512i) -> __m512i {
+        unsafe { _mm512_slli_epi32::<N>(a) }
+    }
+    #[inline(always)]
+    fn store_i32(self, v: __m512i, out: &mut [i32; 16]) {
+        unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), v) }
+    }
+    #[inline(always)]
+    fn load_bytes(self, x: &[u8; 64]) -> __m512i {
+        unsafe { _mm512_loadu_si512(x.as_ptr().cast()) }
+    }
+    #[inline(always)]
+    fn splat_byte(self, x: u8) -> __m512i {
+        unsafe { _mm512_set1_epi8(x as i8) }
+    }
+    #[inline(always)]
+    fn and(self, a: __m512i, b: __m512i) -> __m512i {
+        unsafe { _mm512_and_si512(a, b) }
+    }
+    #[inline(always)]
+    fn or(self, a: __m512i, b: __m512i) -> __m512i {
+        unsafe { _mm512_or_si512(a, b) }
+    }
+    #[inline(always)]
+    fn shr<const N: u32>(self, a: __m512i) -> __m512i {
+        unsafe { _mm512_srli_epi32::<N>(a) }
+    }
+    #[inline(always)]
+    fn shl<const N: u32>(self, a: __m512i) -> __m512i {
+        unsafe { _mm512_slli_epi32::<N>(a) }
+    }
+    #[inline(always)]
+    fn dot<const BITS: u32, const Q: usize>(
+        self,
+        codes: &[__m512i; Q],
+        x: &[i8],
+        xsum: i32,
+    ) -> __m512i {
+        // Two chains, since VNNI takes 4 to 5 cycles to add; integers may be added in any order.
+        let mut acc = [self.splat_i32(-(xsum << (BITS - 1))), self.splat_i32(0)];
+        for (q, (code, x)) in codes.iter().zip(x.as_chunks::<4>().0).enumerate() {
+            let x = self.splat_i32(i32::from_le_bytes(x.map(|x| x as u8)));
+            acc[q % 2] = unsafe { _mm512_dpbusd_epi32(acc[q % 2], *code, x) };
+        }
+        self.add_i32(acc[0], acc[1])
+    }
+    #[inline(always)]
+    fn byte<const BITS: u32, const C: usize>(self, codes: __m512i) -> __m512 {
+        let centre = (1i32 << (BITS - 1)) as f32;
+        let shifted = unsafe {
+            match C {
+                0 => codes,
+                1 => _mm512_srli_epi32::<8>(codes),
+                2 => _mm512_srli_epi32::<16>(codes),
+                _ => _mm512_srli_epi32::<24>(codes),
+            }
+        };
+        if BITS <= 4 {
+            // A look-up reads the low 4 bits of a lane, so the bytes above need no mask.
+            let table: [f32; 16] = std::array::from_fn(|i| i as f32 - centre);
+            unsafe { _mm512_permutexvar_ps(shifted, self.load(&table)) }
+        } else {
+            // The byte becomes the low mantissa of 2^23, so that one subtraction converts and centres it.
+            let magic = self.splat_i32(0x4B00_0000);
+            let f =
+                unsafe { _mm512_ternarylogic_epi32::<0xF8>(magic, shifted, self.splat_i32(0xFF)) };
+            self.sub(self.from_bits(f), self.splat(8_388_608.0 + centre))
+        }
+    }
+    #[inline(always)]
+    fn zero_below(self, x: __m512, limit: __m512, v: __m512) -> __m512 {
+        unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GE_OQ>(x, limit), v) }
+    }
+}

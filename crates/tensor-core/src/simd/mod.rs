@@ -1,0 +1,168 @@
+//! One vector type per tier: 16 lanes of f32 or i32 and 64 bytes, whatever the registers are.
+//!
+//! A panel of weights has 16 rows, so a lane is a row and no kernel adds across lanes: every tier does the same f32 operations
+//! in the same order, and results agree bit for bit. On AVX-512 a value is one register, on AVX2 two, on NEON four.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod scalar;
+
+#[cfg(target_arch = "aarch64")]
+pub(crate) use neon::{run_neon, run_neon_dot};
+pub use scalar::Scalar;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use {
+    avx2::{has_avx2, run_avx2},
+    avx512::{has_avx512, run_avx512},
+};
+
+/// Work that is written once over [`Simd`] and compiled for each tier; `run` must be `#[inline(always)]`.
+pub trait WithSimd {
+    /// What the work returns.
+    type Out;
+    /// Does the work with the vectors of `s`.
+    fn run<S: Simd>(self, s: S) -> Self::Out;
+}
+
+/// Sixteen lanes. Every implementation is exact where the scalar one is: f32 operations round once, `mul_add` is fused.
+pub trait Simd: Copy {
+    /// 16 lanes of f32.
+    type F: Copy;
+    /// 16 lanes of i32.
+    type I: Copy;
+    /// 64 bytes; byte `4 r + c` belongs to lane `r`.
+    type B: Copy;
+
+    /// `x` in every lane.
+    fn splat(self, x: f32) -> Self::F;
+    /// Lanes from memory.
+    fn load(self, x: &[f32; 16]) -> Self::F;
+    /// Lanes to memory.
+    fn store(self, v: Self::F, out: &mut [f32; 16]);
+    /// Lanes widened from the bits of IEEE half precision.
+    fn load_f16(self, x: &[u16; 16]) -> Self::F;
+    /// Lanes widened from the bits of bfloat16.
+    fn load_bf16(self, x: &[u16; 16]) -> Self::F;
+    /// Lanes converted from bytes.
+    fn load_u8(self, x: &[u8; 16]) -> Self::F;
+    /// `a + b`
+    fn add(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a - b`
+    fn sub(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a * b`
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a / b`
+    fn div(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a * b + c`, rounded once
+    fn mul_add(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// The larger of each lane. Lanes that hold NaN are unspecified.
+    fn max(self, a: Self::F, b: Self::F) -> Self::F;
+    /// The smaller of each lane. Lanes that hold NaN are unspecified.
+    fn min(self, a: Self::F, b: Self::F) -> Self::F;
+    /// Rounds each lane to the nearest integer, ties to even, and gives it as i32. Lanes must lie within i32.
+    fn round_i32(self, a: Self::F) -> Self::I;
+    /// i32 lanes as f32, rounded to nearest even.
+    fn to_f32(self, a: Self::I) -> Self::F;
+    /// The bits of f32 lanes.
+    fn bits(self, a: Self::F) -> Self::I;
+    /// Bits as f32 lanes.
+    fn from_bits(self, a: Self::I) -> Self::F;
+    /// `x` in every lane.
+    fn splat_i32(self, x: i32) -> Self::I;
+    /// Wrapping `a + b`
+    fn add_i32(self, a: Self::I, b: Self::I) -> Self::I;
+    /// `a << N`
+    fn shl_i32<const N: u32>(self, a: Self::I) -> Self::I;
+    /// i32 lanes to memory.
+    fn store_i32(self, v: Self::I, out: &mut [i32; 16]);
+
+    /// 64 bytes from memory.
+    fn load_bytes(self, x: &[u8; 64]) -> Self::B;
+    /// `x` in every byte.
+    fn splat_byte(self, x: u8) -> Self::B;
+    /// Bitwise and.
+    fn and(self, a: Self::B, b: Self::B) -> Self::B;
+    /// Bitwise or.
+    fn or(self, a: Self::B, b: Self::B) -> Self::B;
+    /// Shifts each 32-bit lane right by `N` bits.
+    fn shr<const N: u32>(self, a: Self::B) -> Self::B;
+    /// Shifts each 32-bit lane left by `N` bits.
+    fn shl<const N: u32>(self, a: Self::B) -> Self::B;
+
+    /// Per lane `r`: the sum over `q < Q` and `c < 4` of `(codes[q][4 r + c] - 2^(BITS-1)) * x[4 q + c]`, exactly.
+    ///
+    /// Codes are below `2^BITS`, `x` lies in -127..=127 and `xsum` is its sum. Fits i32 for every `Q` up to 8.
+    fn dot<const BITS: u32, const Q: usize>(
+        self,
+        codes: &[Self::B; Q],
+        x: &[i8],
+        xsum: i32,
+    ) -> Self::I;
+    /// Byte `C` of each lane as f32, less `2^(BITS-1)`. Bytes are below `2^BITS`.
+    fn byte<const BITS: u32, const C: usize>(self, codes: Self::B) -> Self::F;
+
+    /// The sum of the lanes as a tree: lane `i` with `i + 8`, then `+ 4`, `+ 2`, `+ 1`.
+    #[inline(always)]
+    fn sum(self, v: Self::F) -> f32 {
+        let mut t = [0.0; 16];
+        self.store(v, &mut t);
+        for half in [8, 4, 2, 1] {
+            for i in 0..half {
+                t[i] += t[i + half];
+            }
+        }
+        t[0]
+    }
+
+    /// The largest lane.
+    #[inline(always)]
+    fn max_lane(self, v: Self::F) -> f32 {
+        let mut t = [0.0; 16];
+        self.store(v, &mut t);
+        t.into_iter().fold(t[0], |a, b| if b > a { b } else { a })
+    }
+
+    /// Up to 16 values, then zeros.
+    #[inline(always)]
+    fn load_tail(self, x: &[f32]) -> Self::F {
+        let mut t = [0.0; 16];
+        t[..x.len()].copy_from_slice(x);
+        self.load(&t)
+    }
+
+    /// e^x in each lane to 2 ulp; below -87 it is 0, above 88 it is held at e^88.
+    #[inline(always)]
+    fn exp(self, x: Self::F) -> Self::F {
+        // 2^k * e^f with |f| <= ln 2 / 2; ln 2 in two parts keeps f exact (Cody and Waite).
+        let low = self.splat(-87.0);
+        let clamped = self.min(self.max(x, low), self.splat(88.0));
+        let k = self.round_i32(self.mul(clamped, self.splat(std::f32::consts::LOG2_E)));
+        let kf = self.to_f32(k);
+        let f = self.mul_add(kf, self.splat(-0.693_359_375), clamped);
+        let f = self.mul_add(kf, self.splat(2.121_944_4e-4), f);
+        let mut p = self.splat(1.987_569_1e-4);
+        for c in [
+            1.398_199_9e-3,
+            8.333_452e-3,
+            4.166_579_6e-2,
+            1.666_666_5e-1,
+            0.5,
+        ] {
+            p = self.mul_add(p, f, self.splat(c));
+        }
+        let p = self.add(self.mul_add(p, self.mul(f, f), f), self.splat(1.0));
+        // p lies in [0.7, 1.42]: adding k to its exponent cannot leave the normal range for k in -126..=127.
+        let e = self.from_bits(self.add_i32(self.bits(p), self.shl_i32::<23>(k)));
+        self.zero_below(x, low, e)
+    }
+
+    /// `v` where `x >= limit`, else 0.
+    fn zero_below(self, x: Self::F, limit: Self::F, v: Self::F) -> Self::F;
+}
+
+#[cfg(test)]
+mod tests;

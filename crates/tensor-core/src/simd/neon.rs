@@ -1,0 +1,1 @@
+//! NEON: a value is four 128-bit registers.
