@@ -22,13 +22,7 @@ pub enum Level {
 }
 
 impl Level {
-    const ALL: [Level; 5] = [
-        Level::Scalar,
-        Level::Neon,
-        Level::NeonDot,
-        Level::Avx2,
-        Level::Avx512,
-    ];
+    const ALL: [Level; 5] = [Level::Scalar, Level::Neon, Level::NeonDot, Level::Avx2, Level::Avx512];
 
     fn name(self) -> &'static str {
         match self {
@@ -51,10 +45,7 @@ impl Level {
             Level::Neon => true,
             #[cfg(target_arch = "aarch64")]
             Level::NeonDot => std::arch::is_aarch64_feature_detected!("dotprod"),
-            #[allow(
-                unreachable_patterns,
-                reason = "which tiers remain depends on the target"
-            )]
+            #[allow(unreachable_patterns, reason = "which tiers remain depends on the target")]
             _ => false,
         }
     }
@@ -116,10 +107,7 @@ impl Isa {
         static FOUND: OnceLock<Result<Isa, IsaError>> = OnceLock::new();
         FOUND
             .get_or_init(|| {
-                let best = Level::ALL
-                    .into_iter()
-                    .rfind(|l| l.present())
-                    .unwrap_or(Level::Scalar);
+                let best = Level::ALL.into_iter().rfind(|l| l.present()).unwrap_or(Level::Scalar);
                 match std::env::var("SCANT_ISA") {
                     Ok(name) => Isa(best).lower(name.parse()?),
                     Err(_) => Ok(Isa(best)),
@@ -142,11 +130,7 @@ impl Isa {
     /// As [`Isa::best`].
     pub fn available() -> Vec<Isa> {
         let best = Isa::best();
-        Level::ALL
-            .into_iter()
-            .filter(|l| *l <= best.0 && l.present())
-            .map(Isa)
-            .collect()
+        Level::ALL.into_iter().filter(|l| *l <= best.0 && l.present()).map(Isa).collect()
     }
 
     /// A lower tier, or the same.
@@ -154,14 +138,7 @@ impl Isa {
     /// # Errors
     /// [`IsaError::Absent`] if `level` is above this one or not on this CPU.
     pub fn lower(self, level: Level) -> Result<Isa, IsaError> {
-        if level <= self.0 && level.present() {
-            Ok(Isa(level))
-        } else {
-            Err(IsaError::Absent {
-                asked: level,
-                best: self.0,
-            })
-        }
+        if level <= self.0 && level.present() { Ok(Isa(level)) } else { Err(IsaError::Absent { asked: level, best: self.0 }) }
     }
 
     /// The tier.
@@ -209,13 +186,7 @@ mod tests {
     fn a_tier_can_only_be_lowered() {
         let scalar = Isa::best().lower(Level::Scalar).unwrap();
         for level in Level::ALL.into_iter().skip(1) {
-            assert_eq!(
-                scalar.lower(level),
-                Err(IsaError::Absent {
-                    asked: level,
-                    best: Level::Scalar
-                })
-            );
+            assert_eq!(scalar.lower(level), Err(IsaError::Absent { asked: level, best: Level::Scalar }));
         }
     }
 }

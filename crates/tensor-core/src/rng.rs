@@ -71,10 +71,7 @@ mod tests {
         let normal: Vec<f64> = (0..n).map(|_| rng.normal() as f64).collect();
         let mean = normal.iter().sum::<f64>() / n as f64;
         let var = normal.iter().map(|x| x * x).sum::<f64>() / n as f64;
-        assert!(
-            mean.abs() < 0.02 && (var - 1.0).abs() < 0.03,
-            "{mean} {var}"
-        );
+        assert!(mean.abs() < 0.02 && (var - 1.0).abs() < 0.03, "{mean} {var}");
         let uniform = (0..n).map(|_| rng.uniform() as f64).sum::<f64>() / n as f64;
         assert!((uniform - 0.5).abs() < 0.01, "{uniform}");
     }

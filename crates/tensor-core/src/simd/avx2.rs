@@ -1,18 +1,9 @@
 //! AVX2 with FMA and F16C: a value is two ymm registers, lanes 0..8 and 8..16.
-#![expect(
-    unsafe_code,
-    reason = "intrinsics and the entry into the tier; `Avx2` is only made after the CPU was asked"
-)]
+#![expect(unsafe_code, reason = "intrinsics and the entry into the tier; `Avx2` is only made after the CPU was asked")]
 // One reason for every block: trait methods cannot carry `target_feature`, and an `Avx2` exists only inside `run_avx2`,
 // which needs an `Isa` of that level, so the CPU has the instructions; loads and stores go through array references.
-#![expect(
-    clippy::undocumented_unsafe_blocks,
-    reason = "the reason above holds for each block"
-)]
-#![expect(
-    clippy::multiple_unsafe_ops_per_block,
-    reason = "value intrinsics, unsafe only for want of `target_feature`"
-)]
+#![expect(clippy::undocumented_unsafe_blocks, reason = "the reason above holds for each block")]
+#![expect(clippy::multiple_unsafe_ops_per_block, reason = "value intrinsics, unsafe only for want of `target_feature`")]
 
 use super::{Simd, WithSimd};
 use crate::isa::{Isa, Level};
@@ -77,17 +68,12 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     fn load_bf16(self, x: &[u16; 16]) -> Self::F {
-        halves::<u16, 8>(x).map(|x| unsafe {
-            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(
-                _mm_loadu_si128(x.as_ptr().cast()),
-            )))
-        })
+        halves::<u16, 8>(x)
+            .map(|x| unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(_mm_loadu_si128(x.as_ptr().cast())))) })
     }
     #[inline(always)]
     fn load_u8(self, x: &[u8; 16]) -> Self::F {
-        halves::<u8, 8>(x).map(|x| unsafe {
-            _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(x.as_ptr().cast())))
-        })
+        halves::<u8, 8>(x).map(|x| unsafe { _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(x.as_ptr().cast()))) })
     }
     #[inline(always)]
     fn add(self, a: Self::F, b: Self::F) -> Self::F {
@@ -107,12 +93,7 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     fn mul_add(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F {
-        unsafe {
-            [
-                _mm256_fmadd_ps(a[0], b[0], c[0]),
-                _mm256_fmadd_ps(a[1], b[1], c[1]),
-            ]
-        }
+        unsafe { [_mm256_fmadd_ps(a[0], b[0], c[0]), _mm256_fmadd_ps(a[1], b[1], c[1])] }
     }
     #[inline(always)]
     fn max(self, a: Self::F, b: Self::F) -> Self::F {
@@ -161,12 +142,7 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn load_bytes(self, x: &[u8; 64]) -> Self::B {
         let (x, _) = x.as_chunks::<32>();
-        unsafe {
-            [
-                _mm256_loadu_si256(x[0].as_ptr().cast()),
-                _mm256_loadu_si256(x[1].as_ptr().cast()),
-            ]
-        }
+        unsafe { [_mm256_loadu_si256(x[0].as_ptr().cast()), _mm256_loadu_si256(x[1].as_ptr().cast())] }
     }
     #[inline(always)]
     fn splat_byte(self, x: u8) -> Self::B {
@@ -189,12 +165,7 @@ impl Simd for Avx2 {
         a.map(|a| unsafe { _mm256_sll_epi32(a, _mm_cvtsi32_si128(N as i32)) })
     }
     #[inline(always)]
-    fn dot<const BITS: u32, const Q: usize>(
-        self,
-        codes: &[Self::B; Q],
-        x: &[i8],
-        xsum: i32,
-    ) -> Self::I {
+    fn dot<const BITS: u32, const Q: usize>(self, codes: &[Self::B; Q], x: &[i8], xsum: i32) -> Self::I {
         // `maddubs` adds two products into i16: 2 * 127 * code. So many of them fit before they must widen to i32.
         let fit: usize = match BITS {
             0..=4 => 8, // 8 * 2 * 15 * 127 = 30,480
@@ -220,9 +191,7 @@ impl Simd for Avx2 {
                     _mm256_add_epi16(sum, pairs)
                 });
             }
-            acc = zip(acc, sum, |acc, sum| unsafe {
-                _mm256_add_epi32(acc, _mm256_madd_epi16(sum, _mm256_set1_epi16(1)))
-            });
+            acc = zip(acc, sum, |acc, sum| unsafe { _mm256_add_epi32(acc, _mm256_madd_epi16(sum, _mm256_set1_epi16(1))) });
         }
         acc
     }
@@ -237,18 +206,13 @@ impl Simd for Avx2 {
                 _ => _mm256_srli_epi32::<24>(codes),
             };
             // The byte becomes the low mantissa of 2^23, so that one subtraction converts and centres it.
-            let f = _mm256_or_si256(
-                _mm256_and_si256(shifted, _mm256_set1_epi32(0xFF)),
-                _mm256_set1_epi32(0x4B00_0000),
-            );
+            let f = _mm256_or_si256(_mm256_and_si256(shifted, _mm256_set1_epi32(0xFF)), _mm256_set1_epi32(0x4B00_0000));
             _mm256_sub_ps(_mm256_castsi256_ps(f), _mm256_set1_ps(8_388_608.0 + centre))
         })
     }
     #[inline(always)]
     fn zero_below(self, x: Self::F, limit: Self::F, v: Self::F) -> Self::F {
-        let keep = zip(x, limit, |x, limit| unsafe {
-            _mm256_cmp_ps::<_CMP_GE_OQ>(x, limit)
-        });
+        let keep = zip(x, limit, |x, limit| unsafe { _mm256_cmp_ps::<_CMP_GE_OQ>(x, limit) });
         zip(keep, v, |keep, v| unsafe { _mm256_and_ps(keep, v) })
     }
 }

@@ -1,14 +1,8 @@
 //! AVX-512: a value is one zmm register.
-#![expect(
-    unsafe_code,
-    reason = "intrinsics and the entry into the tier; `Avx512` is only made after the CPU was asked"
-)]
+#![expect(unsafe_code, reason = "intrinsics and the entry into the tier; `Avx512` is only made after the CPU was asked")]
 // One reason for every block: trait methods cannot carry `target_feature`, and an `Avx512` exists only inside `run_avx512`,
 // which needs an `Isa` of that level, so the CPU has the instructions; loads and stores go through array references.
-#![expect(
-    clippy::undocumented_unsafe_blocks,
-    reason = "the reason above holds for each block"
-)]
+#![expect(clippy::undocumented_unsafe_blocks, reason = "the reason above holds for each block")]
 
 use super::{Simd, WithSimd};
 use crate::isa::{Isa, Level};
@@ -59,11 +53,7 @@ impl Simd for Avx512 {
     }
     #[inline(always)]
     fn load_bf16(self, x: &[u16; 16]) -> __m512 {
-        unsafe {
-            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(
-                _mm256_loadu_si256(x.as_ptr().cast()),
-            )))
-        }
+        unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(_mm256_loadu_si256(x.as_ptr().cast())))) }
     }
     #[inline(always)]
     fn load_u8(self, x: &[u8; 16]) -> __m512 {
@@ -154,12 +144,7 @@ impl Simd for Avx512 {
         unsafe { _mm512_slli_epi32::<N>(a) }
     }
     #[inline(always)]
-    fn dot<const BITS: u32, const Q: usize>(
-        self,
-        codes: &[__m512i; Q],
-        x: &[i8],
-        xsum: i32,
-    ) -> __m512i {
+    fn dot<const BITS: u32, const Q: usize>(self, codes: &[__m512i; Q], x: &[i8], xsum: i32) -> __m512i {
         // Two chains, since VNNI takes 4 to 5 cycles to add; integers may be added in any order.
         let mut acc = [self.splat_i32(-(xsum << (BITS - 1))), self.splat_i32(0)];
         for (q, (code, x)) in codes.iter().zip(x.as_chunks::<4>().0).enumerate() {
@@ -186,8 +171,7 @@ impl Simd for Avx512 {
         } else {
             // The byte becomes the low mantissa of 2^23, so that one subtraction converts and centres it.
             let magic = self.splat_i32(0x4B00_0000);
-            let f =
-                unsafe { _mm512_ternarylogic_epi32::<0xF8>(magic, shifted, self.splat_i32(0xFF)) };
+            let f = unsafe { _mm512_ternarylogic_epi32::<0xF8>(magic, shifted, self.splat_i32(0xFF)) };
             self.sub(self.from_bits(f), self.splat(8_388_608.0 + centre))
         }
     }

@@ -96,12 +96,7 @@ pub trait Simd: Copy {
     /// Per lane `r`: the sum over `q < Q` and `c < 4` of `(codes[q][4 r + c] - 2^(BITS-1)) * x[4 q + c]`, exactly.
     ///
     /// Codes are below `2^BITS`, `x` lies in -127..=127 and `xsum` is its sum. Fits i32 for every `Q` up to 8.
-    fn dot<const BITS: u32, const Q: usize>(
-        self,
-        codes: &[Self::B; Q],
-        x: &[i8],
-        xsum: i32,
-    ) -> Self::I;
+    fn dot<const BITS: u32, const Q: usize>(self, codes: &[Self::B; Q], x: &[i8], xsum: i32) -> Self::I;
     /// Byte `C` of each lane as f32, less `2^(BITS-1)`. Bytes are below `2^BITS`.
     fn byte<const BITS: u32, const C: usize>(self, codes: Self::B) -> Self::F;
 
@@ -145,13 +140,7 @@ pub trait Simd: Copy {
         let f = self.mul_add(kf, self.splat(-0.693_359_375), clamped);
         let f = self.mul_add(kf, self.splat(2.121_944_4e-4), f);
         let mut p = self.splat(1.987_569_1e-4);
-        for c in [
-            1.398_199_9e-3,
-            8.333_452e-3,
-            4.166_579_6e-2,
-            1.666_666_5e-1,
-            0.5,
-        ] {
+        for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
             p = self.mul_add(p, f, self.splat(c));
         }
         let p = self.add(self.mul_add(p, self.mul(f, f), f), self.splat(1.0));

@@ -132,12 +132,7 @@ impl Simd for Scalar {
         map(a, |a| a << N)
     }
     #[inline(always)]
-    fn dot<const BITS: u32, const Q: usize>(
-        self,
-        codes: &[Self::B; Q],
-        x: &[i8],
-        _xsum: i32,
-    ) -> Self::I {
+    fn dot<const BITS: u32, const Q: usize>(self, codes: &[Self::B; Q], x: &[i8], _xsum: i32) -> Self::I {
         let mut acc = [0; 16];
         for (quad, x) in codes.iter().zip(x.as_chunks::<4>().0) {
             for (acc, lane) in acc.iter_mut().zip(quad) {
@@ -150,9 +145,7 @@ impl Simd for Scalar {
     }
     #[inline(always)]
     fn byte<const BITS: u32, const C: usize>(self, codes: Self::B) -> Self::F {
-        map(codes, |lane| {
-            (i32::from(lane.to_le_bytes()[C]) - (1 << (BITS - 1))) as f32
-        })
+        map(codes, |lane| (i32::from(lane.to_le_bytes()[C]) - (1 << (BITS - 1))) as f32)
     }
     #[inline(always)]
     fn zero_below(self, x: Self::F, limit: Self::F, v: Self::F) -> Self::F {

@@ -30,21 +30,9 @@ impl Round {
         s.store_i32(s.dot::<BITS, 8>(&codes, &self.x, xsum), &mut out);
         r.ints.push(out);
         let half_sum = self.x[..16].iter().map(|x| i32::from(*x)).sum();
-        s.store_i32(
-            s.dot::<BITS, 4>(
-                &[codes[0], codes[1], codes[2], codes[3]],
-                &self.x[..16],
-                half_sum,
-            ),
-            &mut out,
-        );
+        s.store_i32(s.dot::<BITS, 4>(&[codes[0], codes[1], codes[2], codes[3]], &self.x[..16], half_sum), &mut out);
         r.ints.push(out);
-        for v in [
-            s.byte::<BITS, 0>(codes[0]),
-            s.byte::<BITS, 1>(codes[0]),
-            s.byte::<BITS, 2>(codes[0]),
-            s.byte::<BITS, 3>(codes[0]),
-        ] {
+        for v in [s.byte::<BITS, 0>(codes[0]), s.byte::<BITS, 1>(codes[0]), s.byte::<BITS, 2>(codes[0]), s.byte::<BITS, 3>(codes[0])] {
             let mut out = [0.0; 16];
             s.store(v, &mut out);
             r.floats.push(out.map(f32::to_bits));
@@ -56,10 +44,7 @@ impl WithSimd for Round {
     type Out = Results;
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> Results {
-        let mut r = Results {
-            floats: vec![],
-            ints: vec![],
-        };
+        let mut r = Results { floats: vec![], ints: vec![] };
         let (a, b, c) = (s.load(&self.a), s.load(&self.b), s.load(&self.c));
         let positive = s.mul(b, b);
         for v in [
@@ -83,10 +68,7 @@ impl WithSimd for Round {
         }
         let bytes = s.load_bytes(&self.bytes[0]);
         let mask = s.splat_byte(0x33);
-        let mixed = s.or(
-            s.and(s.shr::<2>(bytes), mask),
-            s.shl::<2>(s.and(bytes, mask)),
-        );
+        let mixed = s.or(s.and(s.shr::<2>(bytes), mask), s.shl::<2>(s.and(bytes, mask)));
         let mut out = [0.0; 16];
         s.store(s.byte::<8, 3>(mixed), &mut out);
         r.floats.push(out.map(f32::to_bits));
@@ -115,17 +97,8 @@ fn every_tier_gives_the_bits_of_the_scalar_one() {
             c: std::array::from_fn(|_| rng.normal() * 1e3),
             // Finite halves only: how NaN is quieted may differ between tiers.
             half: std::array::from_fn(|_| (rng.next_u64() as u16) & 0xBBFF),
-            bytes: std::array::from_fn(|_| {
-                std::array::from_fn(|_| if extreme { 0xFF } else { rng.next_u64() as u8 })
-            }),
-            x: std::array::from_fn(|_| {
-                if extreme {
-                    127
-                } else {
-                    rng.below(255) as i32 as u8 as i8
-                }
-                .max(-127)
-            }),
+            bytes: std::array::from_fn(|_| std::array::from_fn(|_| if extreme { 0xFF } else { rng.next_u64() as u8 })),
+            x: std::array::from_fn(|_| if extreme { 127 } else { rng.below(255) as i32 as u8 as i8 }.max(-127)),
         };
         let want = round.clone().run(Scalar);
         for isa in Isa::available() {
@@ -141,11 +114,7 @@ fn exp_is_within_two_units_in_the_last_place() {
         let mut out = [0.0; 16];
         Scalar.store(Scalar.exp(Scalar.splat(x)), &mut out);
         let want = f64::from(x).exp();
-        assert!(
-            (f64::from(out[0]) / want - 1.0).abs() < 2.4e-7,
-            "{x}: {} {want}",
-            out[0]
-        );
+        assert!((f64::from(out[0]) / want - 1.0).abs() < 2.4e-7, "{x}: {} {want}", out[0]);
     }
     let mut out = [1.0; 16];
     Scalar.store(Scalar.exp(Scalar.splat(f32::NEG_INFINITY)), &mut out);

@@ -1,0 +1,18 @@
+//! How a term of the sum lies in memory: one format per file.
+
+mod codes;
+mod dense;
+mod grid;
+mod stat;
+
+pub use dense::{Dense, DenseType};
+pub use grid::{Grid, GridSpec, Offset, RowOffset};
+pub use stat::{RowStat, Stat};
+
+pub(crate) use codes::{block_bytes, unpack};
+pub(crate) use dense::{DenseData, Element};
+
+/// Rows of a panel: one per lane.
+pub const PANEL: usize = 16;
+/// Columns of a code block: eight quads of four.
+pub const BLOCK: usize = 32;

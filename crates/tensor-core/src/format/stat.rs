@@ -1,0 +1,192 @@
+//! One number per row and group: the scales, zero points and minima of a grid, themselves stored in several ways.
+
+use super::PANEL;
+use super::codes::{put_row_code, row_codes};
+use crate::error::Error;
+use crate::simd::Simd;
+use half::{bf16, f16};
+use ndarray::Array2;
+
+/// A statistic as an encoder makes it: row-major, `[m, groups]`.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum RowStat {
+    /// Single precision.
+    F32(Array2<f32>),
+    /// Half precision.
+    F16(Array2<f16>),
+    /// bfloat16.
+    Bf16(Array2<bf16>),
+    /// Small integers of `bits` bits, such as zero points.
+    Codes {
+        /// Width of a code, 1 to 8.
+        bits: u32,
+        /// `[m, groups]`
+        codes: Array2<u8>,
+    },
+    /// Second-level quantization: `step * (code - centre) + base`, with a step and a base for every `per` groups.
+    Levels {
+        /// Width of a code, 1 to 8.
+        bits: u32,
+        /// What is subtracted from a code: 0 for unsigned levels, `2^(bits-1)` for signed ones.
+        centre: u8,
+        /// `[m, groups]`
+        codes: Array2<u8>,
+        /// Groups that share a step.
+        per: usize,
+        /// `[m, ceil(groups / per)]`
+        step: Array2<f16>,
+        /// As `step`; absent means 0.
+        base: Option<Array2<f16>>,
+    },
+}
+
+/// A [`RowStat`] in panels: `[panels, groups, 16]`, the last panel padded with zeros.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Stat {
+    /// Single precision.
+    F32(Vec<f32>),
+    /// Half precision.
+    F16(Vec<f16>),
+    /// bfloat16.
+    Bf16(Vec<bf16>),
+    /// Codes of `bits` bits, 16 of them in `2 * bits` bytes.
+    Codes {
+        /// Width of a code.
+        bits: u32,
+        /// `[panels, groups, 2 * bits]`
+        codes: Vec<u8>,
+    },
+    /// `step * (code - centre) + base`
+    Levels {
+        /// Width of a code.
+        bits: u32,
+        /// What is subtracted from a code.
+        centre: u8,
+        /// `[panels, groups, 2 * bits]`
+        codes: Vec<u8>,
+        /// Groups that share a step.
+        per: usize,
+        /// `[panels, ceil(groups / per), 16]`
+        step: Vec<f16>,
+        /// As `step`.
+        base: Option<Vec<f16>>,
+    },
+}
+
+impl RowStat {
+    /// Rows and groups.
+    pub fn dim(&self) -> (usize, usize) {
+        match self {
+            RowStat::F32(x) => x.dim(),
+            RowStat::F16(x) => x.dim(),
+            RowStat::Bf16(x) => x.dim(),
+            RowStat::Codes { codes, .. } | RowStat::Levels { codes, .. } => codes.dim(),
+        }
+    }
+
+    /// Into panels.
+    ///
+    /// # Errors
+    /// [`Error`] naming `what`, if shapes disagree, a code does not fit or a number is not finite.
+    pub fn pack(&self, what: &str) -> Result<Stat, Error> {
+        let (m, groups) = self.dim();
+        let finite = |x: Array2<f32>| Error::check_finite(what, x.view());
+        let pack_codes = |bits: u32, codes: &Array2<u8>| {
+            if !(1..=8).contains(&bits) {
+                return Err(Error::Bits { what: what.to_owned(), bits });
+            }
+            let width = 2 * bits as usize;
+            let mut packed = vec![0; m.div_ceil(PANEL) * groups * width];
+            for ((row, column), code) in codes.indexed_iter() {
+                if u32::from(*code) >> bits != 0 {
+                    return Err(Error::Code { what: what.to_owned(), code: *code, row, column, bits });
+                }
+                let at = (row / PANEL * groups + column) * width;
+                put_row_code(&mut packed[at..at + width], bits, row % PANEL, *code);
+            }
+            Ok(packed)
+        };
+        Ok(match self {
+            RowStat::F32(x) => {
+                finite(x.clone())?;
+                Stat::F32(panels(x))
+            }
+            RowStat::F16(x) => {
+                finite(x.mapv(f32::from))?;
+                Stat::F16(panels(x))
+            }
+            RowStat::Bf16(x) => {
+                finite(x.mapv(f32::from))?;
+                Stat::Bf16(panels(x))
+            }
+            RowStat::Codes { bits, codes } => Stat::Codes { bits: *bits, codes: pack_codes(*bits, codes)? },
+            RowStat::Levels { bits, centre, codes, per, step, base } => {
+                let supers = groups.div_ceil((*per).max(1));
+                for x in std::iter::once(step).chain(base) {
+                    Error::check_shape(what, &[m, supers], x.shape())?;
+                    finite(x.mapv(f32::from))?;
+                }
+                let codes = pack_codes(*bits, codes)?;
+                Stat::Levels {
+                    bits: *bits,
+                    centre: *centre,
+                    codes,
+                    per: (*per).max(1),
+                    step: panels(step),
+                    base: base.as_ref().map(panels),
+                }
+            }
+        })
+    }
+}
+
+fn panels<T: Copy + Default>(x: &Array2<T>) -> Vec<T> {
+    let (m, groups) = x.dim();
+    let mut out = vec![T::default(); m.div_ceil(PANEL) * groups * PANEL];
+    for ((row, g), v) in x.indexed_iter() {
+        out[(row / PANEL * groups + g) * PANEL + row % PANEL] = *v;
+    }
+    out
+}
+
+impl Stat {
+    /// Bytes that hold it.
+    pub fn bytes(&self) -> u64 {
+        (match self {
+            Stat::F32(x) => 4 * x.len(),
+            Stat::F16(x) => 2 * x.len(),
+            Stat::Bf16(x) => 2 * x.len(),
+            Stat::Codes { codes, .. } => codes.len(),
+            Stat::Levels { codes, step, base, .. } => codes.len() + 2 * step.len() + 2 * base.as_ref().map_or(0, Vec::len),
+        }) as u64
+    }
+
+    /// The 16 values of group `g` of `panel`, of `groups` groups.
+    #[inline(always)]
+    pub(crate) fn decode<S: Simd>(&self, s: S, groups: usize, panel: usize, g: usize) -> S::F {
+        let i = panel * groups + g;
+        match self {
+            Stat::F32(x) => s.load(&x.as_chunks().0[i]),
+            Stat::F16(x) => s.load_f16(&bytemuck::cast_slice::<f16, u16>(x).as_chunks().0[i]),
+            Stat::Bf16(x) => s.load_bf16(&bytemuck::cast_slice::<bf16, u16>(x).as_chunks().0[i]),
+            Stat::Codes { bits, codes } => {
+                let width = 2 * *bits as usize;
+                s.load_u8(&row_codes(&codes[i * width..][..width], *bits))
+            }
+            Stat::Levels { bits, centre, codes, per, step, base } => {
+                let width = 2 * *bits as usize;
+                let level = s.load_u8(&row_codes(&codes[i * width..][..width], *bits));
+                let level = s.sub(level, s.splat(f32::from(*centre)));
+                let j = panel * groups.div_ceil(*per) + g / per;
+                let load = |x: &[f16]| s.load_f16(&bytemuck::cast_slice::<f16, u16>(x).as_chunks().0[j]);
+                let scaled = s.mul(level, load(step));
+                match base {
+                    None => scaled,
+                    Some(base) => s.add(scaled, load(base)),
+                }
+            }
+        }
+    }
+}

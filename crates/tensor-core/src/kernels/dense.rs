@@ -1,0 +1,75 @@
+//! Dot products along rows: `y += x W^T` for a row-major matrix.
+//!
+//! Sixty-four columns at a time go into four accumulators of 16 lanes, summed as a tree at the end: the same order on every tier and for
+//! every number of tokens.
+
+use crate::format::{Dense, DenseData, Element};
+use crate::prepared::Prepared;
+use crate::simd::{Simd, WithSimd};
+use ndarray::ArrayViewMut2;
+use std::ops::Range;
+
+/// `y[.., rows] += x W[rows]^T`; `y` is `[tokens, rows.len()]` with contiguous rows.
+pub(crate) fn accumulate(w: &Dense, x: &Prepared, rows: Range<usize>, y: &mut ArrayViewMut2<'_, f32>) {
+    let n = w.shape[1];
+    let range = rows.start * n..rows.end * n;
+    match &w.data {
+        DenseData::F32(w) => tokens(&w[range], n, x, y),
+        DenseData::F16(w) => tokens(&w[range], n, x, y),
+        DenseData::Bf16(w) => tokens(&w[range], n, x, y),
+    }
+}
+
+fn tokens<E: Element>(w: &[E], n: usize, x: &Prepared, y: &mut ArrayViewMut2<'_, f32>) {
+    let mut first = 0;
+    while first < x.tokens() {
+        if x.tokens() - first >= 4 {
+            x.isa().run(Rows::<'_, '_, E, 4> { w, n, x, first, y });
+            first += 4;
+        } else {
+            x.isa().run(Rows::<'_, '_, E, 1> { w, n, x, first, y });
+            first += 1;
+        }
+    }
+}
+
+struct Rows<'a, 'y, E, const T: usize> {
+    w: &'a [E],
+    n: usize,
+    x: &'a Prepared,
+    first: usize,
+    y: &'a mut ArrayViewMut2<'y, f32>,
+}
+
+impl<E: Element, const T: usize> WithSimd for Rows<'_, '_, E, T> {
+    type Out = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let x: [&[f32]; T] = std::array::from_fn(|t| self.x.row(self.first + t));
+        let x64 = x.map(|x| x.as_chunks::<16>().0.as_chunks::<4>().0);
+        for (i, w) in self.w.chunks_exact(self.n).enumerate() {
+            let mut acc = [[s.splat(0.0); 4]; T];
+            let (w64, tail) = w.as_chunks::<64>();
+            for (b, w) in w64.iter().enumerate() {
+                for (a, w) in w.as_chunks::<16>().0.iter().enumerate() {
+                    let w = E::load(s, w);
+                    for t in 0..T {
+                        acc[t][a] = s.mul_add(w, s.load(&x64[t][b][a]), acc[t][a]);
+                    }
+                }
+            }
+            let at = 64 * w64.len();
+            for (a, w) in tail.chunks(16).enumerate() {
+                let mut padded = [E::default(); 16];
+                padded[..w.len()].copy_from_slice(w);
+                let lanes = E::load(s, &padded);
+                for t in 0..T {
+                    acc[t][a] = s.mul_add(lanes, s.load_tail(&x[t][at + 16 * a..][..w.len()]), acc[t][a]);
+                }
+            }
+            for (t, acc) in acc.into_iter().enumerate() {
+                self.y[[self.first + t, i]] += s.sum(s.add(s.add(acc[0], acc[1]), s.add(acc[2], acc[3])));
+            }
+        }
+    }
+}

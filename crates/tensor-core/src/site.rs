@@ -1,0 +1,246 @@
+//! Matrices that read the same input (q, k, v; gate, up), with one Pre and one prepared input.
+
+use crate::error::Error;
+use crate::isa::Isa;
+use crate::linear::{Footprint, Linear};
+use crate::prepared::{Mode, Prepared, Wants};
+use crate::team::Team;
+use crate::transform::{Post, Pre};
+use ndarray::{Array2, ArrayView2, ArrayViewMut1, ArrayViewMut2, Axis};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Compressed bytes of one task: enough to outweigh handing it out, few enough to share a small matrix.
+const TASK_BYTES: usize = 32 << 10;
+
+/// How a forward pass is computed.
+#[derive(Clone, Copy, Debug)]
+pub struct Ctx<'a> {
+    /// The tier.
+    pub isa: Isa,
+    /// How activations are treated.
+    pub mode: Mode,
+    /// Who computes.
+    pub team: &'a Team,
+}
+
+/// Buffers of a forward pass, kept from one to the next so that decode does not allocate.
+#[derive(Clone, Debug, Default)]
+pub struct Workspace {
+    prepared: Prepared,
+    staged: Vec<f32>,
+}
+
+/// One piece of work: rows of one matrix.
+#[derive(Clone, Debug)]
+struct Task {
+    linear: usize,
+    rows: Range<usize>,
+}
+
+/// The matrices of one input site; their outputs lie side by side.
+///
+/// ```
+/// use ndarray::{Array2, array};
+/// use scant_tensor_core::format::{Dense, DenseType};
+/// use scant_tensor_core::{Ctx, Linear, Mode, Pre, Site, Workspace, isa::Isa, team::Team};
+/// let w = Dense::new(array![[1.0, 2.0], [3.0, 4.0]].view(), DenseType::F32)?;
+/// let site = Site::new(Pre::none(), vec![Linear::from_term(w)?])?;
+/// let ctx = Ctx { isa: Isa::best(), mode: Mode::Exact, team: &Team::new(1) };
+/// let mut y = Array2::zeros((1, 2));
+/// site.forward(&ctx, array![[1.0, 1.0]].view(), &mut Workspace::default(), y.view_mut())?;
+/// assert_eq!(y, array![[3.0, 7.0]]);
+/// # Ok::<(), scant_tensor_core::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Site {
+    pre: Arc<Pre>,
+    linears: Vec<Linear>,
+    wants: Wants,
+    tasks: Vec<Task>,
+    /// Output columns of each task.
+    cuts: Vec<Range<usize>>,
+    /// Per linear and term: where its first stage lies among the staged values.
+    stages: Vec<Vec<Range<usize>>>,
+    columns: usize,
+}
+
+impl Site {
+    /// Joins layers that read the same input.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the layers or `pre` differ in their number of inputs; [`Error::Empty`] without layers.
+    pub fn new(pre: Pre, linears: Vec<Linear>) -> Result<Site, Error> {
+        let Some(first) = linears.first() else {
+            return Err(Error::Empty { what: "site".to_owned(), shape: [0, 0] });
+        };
+        let columns = first.shape()[1];
+        pre.check(columns)?;
+        let (mut tasks, mut cuts, mut stages) = (vec![], vec![], vec![]);
+        let (mut output, mut staged) = (0, 0);
+        for (linear, l) in linears.iter().enumerate() {
+            let [m, n] = l.shape();
+            Error::check_shape("inputs of the site's matrices", &[columns], &[n])?;
+            let row_bytes = (l.footprint().total() as usize / m).max(1);
+            let step = (TASK_BYTES / row_bytes).max(m / 64).next_multiple_of(16).max(16);
+            for start in (0..m).step_by(step) {
+                let rows = start..(start + step).min(m);
+                cuts.push(output + rows.start..output + rows.end);
+                tasks.push(Task { linear, rows });
+            }
+            output += m;
+            stages.push(
+                l.terms
+                    .iter()
+                    .map(|t| {
+                        staged += t.op().staged_len();
+                        staged - t.op().staged_len()..staged
+                    })
+                    .collect(),
+            );
+        }
+        let wants = linears.iter().flat_map(|l| &l.terms).fold(Wants::default(), |w, t| w.union(t.op().wants()));
+        Ok(Site { pre: Arc::new(pre), linears, wants, tasks, cuts, stages, columns })
+    }
+
+    /// Number of inputs.
+    pub fn inputs(&self) -> usize {
+        self.columns
+    }
+
+    /// Number of outputs of all matrices.
+    pub fn outputs(&self) -> usize {
+        self.linears.iter().map(|l| l.shape()[0]).sum()
+    }
+
+    /// What the input goes through first.
+    pub fn pre(&self) -> &Pre {
+        &self.pre
+    }
+
+    /// The matrices.
+    pub fn linears(&self) -> &[Linear] {
+        &self.linears
+    }
+
+    /// Exact bytes of everything, Pre counted once.
+    pub fn footprint(&self) -> Footprint {
+        let linears: Footprint = self.linears.iter().map(Linear::footprint).sum();
+        linears + Footprint { transforms: self.pre.steps().iter().map(|s| s.bytes()).sum(), ..Footprint::default() }
+    }
+
+    /// `y = Post(sum of terms Pre(x)) + bias` for each matrix, side by side: `x` is `[tokens, inputs]`, `y` `[tokens, outputs]`.
+    ///
+    /// The panel path: one token or many give the same bits, on any tier in Fast mode and any number of threads.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if `x` or `y` has another shape.
+    pub fn forward(&self, ctx: &Ctx<'_>, x: ArrayView2<'_, f32>, ws: &mut Workspace, mut y: ArrayViewMut2<'_, f32>) -> Result<(), Error> {
+        self.prepare(ctx, x, ws, &y)?;
+        let (prepared, staged) = self.run_stages(ctx, ws);
+        ctx.team.split(y.view_mut(), &self.cuts, |i, mut y| {
+            let task = &self.tasks[i];
+            let linear = &self.linears[task.linear];
+            start(linear, &task.rows, &mut y);
+            for (term, stage) in linear.terms.iter().zip(&self.stages[task.linear]) {
+                let staged = staged.slice_axis(Axis(1), stage.clone().into());
+                term.op().accumulate(prepared, staged, task.rows.clone(), y.view_mut());
+            }
+        });
+        self.finish(y);
+        Ok(())
+    }
+
+    /// As [`Site::forward`], by f32 products with the matrices expanded tile by tile: the path for long inputs in [`Mode::Exact`]. Within the
+    /// rounding of f32 sums of the panel path, not bit-equal to it.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn forward_dense(
+        &self,
+        ctx: &Ctx<'_>,
+        x: ArrayView2<'_, f32>,
+        ws: &mut Workspace,
+        mut y: ArrayViewMut2<'_, f32>,
+    ) -> Result<(), Error> {
+        self.prepare(ctx, x, ws, &y)?;
+        let (prepared, _) = self.run_stages(ctx, ws);
+        let x = prepared.values();
+        ctx.team.split(y.view_mut(), &self.cuts, |i, mut y| {
+            let task = &self.tasks[i];
+            let linear = &self.linears[task.linear];
+            let mut w = Array2::zeros((task.rows.len(), self.columns));
+            linear.terms.iter().for_each(|t| t.op().add_rows(task.rows.clone(), w.view_mut()));
+            start(linear, &task.rows, &mut y);
+            ndarray::linalg::general_mat_mul(1.0, &x, &w.t(), 1.0, &mut y);
+        });
+        self.finish(y);
+        Ok(())
+    }
+
+    fn prepare(&self, ctx: &Ctx<'_>, x: ArrayView2<'_, f32>, ws: &mut Workspace, y: &ArrayViewMut2<'_, f32>) -> Result<(), Error> {
+        Error::check_shape("site input", &[x.nrows(), self.columns], x.shape())?;
+        Error::check_shape("site output", &[x.nrows(), self.outputs()], y.shape())?;
+        ws.prepared.fill(ctx.isa, ctx.mode, &self.pre, self.wants, x)
+    }
+
+    fn run_stages<'w>(&self, ctx: &Ctx<'_>, ws: &'w mut Workspace) -> (&'w Prepared, ArrayView2<'w, f32>) {
+        let total = self.stages.iter().flatten().map(|r| r.end).max().unwrap_or(0);
+        let tokens = ws.prepared.tokens();
+        ws.staged.clear();
+        ws.staged.resize(tokens * total, 0.0);
+        if total > 0 {
+            let staged = ArrayViewMut2::from_shape((tokens, total), &mut ws.staged).expect("the buffer was sized for it");
+            let jobs: Vec<_> =
+                self.linears.iter().zip(&self.stages).flat_map(|(l, s)| l.terms.iter().zip(s)).filter(|(_, r)| !r.is_empty()).collect();
+            let cuts: Vec<_> = jobs.iter().map(|(_, r)| (*r).clone()).collect();
+            let prepared = &ws.prepared;
+            ctx.team.split(staged, &cuts, |i, t| jobs[i].0.op().stage(prepared, 0..jobs[i].1.len(), t));
+        }
+        (&ws.prepared, ArrayView2::from_shape((tokens, total), &ws.staged).expect("the buffer was sized for it"))
+    }
+
+    /// Post sees whole outputs, so it runs after all tasks; the bias comes last.
+    fn finish(&self, mut y: ArrayViewMut2<'_, f32>) {
+        let mut first = 0;
+        for l in &self.linears {
+            let m = l.shape()[0];
+            if l.post != Post::None {
+                for mut row in y.rows_mut() {
+                    let row = &mut row.as_slice_mut().expect("the team checks that rows are contiguous")[first..first + m];
+                    l.post.apply(row);
+                    row.iter_mut().zip(l.bias().into_iter().flatten()).for_each(|(y, b)| *y += b);
+                }
+            }
+            first += m;
+        }
+    }
+
+    /// `out = W[i]` of matrix `linear`, `[inputs]`, undoing Pre: how a tied embedding is read.
+    ///
+    /// # Errors
+    /// [`Error::Index`] if there is no such row; [`Error::Shape`] if `out` has another length.
+    pub fn row(&self, linear: usize, i: usize, mut out: ArrayViewMut1<'_, f32>) -> Result<(), Error> {
+        let m = self.linears[linear].shape()[0];
+        if i >= m {
+            return Err(Error::Index { what: "row".to_owned(), index: i, bound: m });
+        }
+        Error::check_shape("row", &[self.columns], out.shape())?;
+        out.fill(0.0);
+        self.linears[linear].terms.iter().for_each(|t| t.op().add_row(i, out.view_mut()));
+        if let Post::Step(crate::transform::Step::Scale(scale)) = &self.linears[linear].post {
+            out *= scale[i];
+        }
+        self.pre.out_of_weights(out.insert_axis(Axis(0)))
+    }
+}
+
+/// The bias where nothing comes between it and the sum, else 0.
+fn start(linear: &Linear, rows: &Range<usize>, y: &mut ArrayViewMut2<'_, f32>) {
+    match (&linear.post, linear.bias()) {
+        (Post::None, Some(bias)) => {
+            y.rows_mut().into_iter().for_each(|mut y| y.iter_mut().zip(&bias[rows.clone()]).for_each(|(y, b)| *y = *b))
+        }
+        _ => y.fill(0.0),
+    }
+}

@@ -1,0 +1,269 @@
+//! Workers that wait by spinning between the steps of a token.
+//!
+//! Decode of a small model makes some 150 forks a token, of a few microseconds each. A pool that parks its threads between them spends
+//! half of the token on waking up, so a [`Team`] keeps its workers spinning briefly and parks them only when no step comes.
+#![expect(unsafe_code, reason = "a step's closure and its disjoint output views cross to workers that `run` outlives")]
+
+use ndarray::{ArrayViewMut2, ShapeBuilder};
+use std::cell::UnsafeCell;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{JoinHandle, Thread};
+use std::time::{Duration, Instant};
+
+/// How long a worker spins before it parks: longer than the serial part between two steps, shorter than anybody would notice.
+const SPIN: Duration = Duration::from_micros(200);
+
+/// A fixed set of threads, the caller among them, that share out the tasks of one step at a time.
+///
+/// ```
+/// use scant_tensor_core::team::Team;
+/// use std::sync::atomic::{AtomicUsize, Ordering};
+/// let team = Team::new(2);
+/// let sum = AtomicUsize::new(0);
+/// team.run(100, |i| { sum.fetch_add(i, Ordering::Relaxed); });
+/// assert_eq!(sum.into_inner(), 4950);
+/// ```
+#[derive(Debug)]
+pub struct Team {
+    shared: Arc<Shared>,
+    workers: Vec<JoinHandle<()>>,
+    /// One step at a time, if several threads call `run`.
+    turn: Mutex<()>,
+}
+
+struct Shared {
+    /// Odd while a step is open.
+    epoch: AtomicUsize,
+    /// Workers that are, or may be, inside the open step.
+    inside: AtomicUsize,
+    /// The next task that nobody has taken.
+    next: AtomicUsize,
+    tasks: AtomicUsize,
+    job: UnsafeCell<Option<Job>>,
+    panicked: AtomicBool,
+    stop: AtomicBool,
+    asleep: AtomicUsize,
+}
+
+type Job = *const (dyn Fn(usize) + Sync);
+
+// SAFETY: `job` is written only while no step is open and nobody is inside, and read only inside an open step; the rest is atomic.
+unsafe impl Sync for Shared {}
+// SAFETY: the pointer in `job` is only followed inside a step, during which its owner waits in `Team::run`.
+unsafe impl Send for Shared {}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Shared {{ epoch: {:?} }}", self.epoch)
+    }
+}
+
+impl Shared {
+    fn work(&self, job: &(dyn Fn(usize) + Sync)) {
+        loop {
+            let i = self.next.fetch_add(1, SeqCst);
+            if i >= self.tasks.load(SeqCst) {
+                return;
+            }
+            job(i);
+        }
+    }
+
+    fn worker(&self) {
+        let mut seen = 0;
+        loop {
+            let epoch = self.wait(seen);
+            if self.stop.load(SeqCst) {
+                return;
+            }
+            // First announce, then look again: the leader closes the step before it looks who is inside, so one of the two sees the other.
+            self.inside.fetch_add(1, SeqCst);
+            if self.epoch.load(SeqCst) == epoch {
+                // SAFETY: the step `epoch` is open and cannot be left by the leader while this worker is inside.
+                let job = unsafe { *self.job.get() };
+                if let Some(job) = job {
+                    // SAFETY: as above: the closure outlives the step.
+                    let job = unsafe { &*job };
+                    if catch_unwind(AssertUnwindSafe(|| self.work(job))).is_err() {
+                        self.panicked.store(true, SeqCst);
+                    }
+                }
+            }
+            self.inside.fetch_sub(1, SeqCst);
+            seen = epoch;
+        }
+    }
+
+    /// Until a step other than `seen` is open, or the team stops.
+    fn wait(&self, seen: usize) -> usize {
+        let ready = || {
+            let epoch = self.epoch.load(SeqCst);
+            (epoch % 2 == 1 && epoch != seen || self.stop.load(SeqCst)).then_some(epoch)
+        };
+        let start = Instant::now();
+        loop {
+            for _ in 0..64 {
+                if let Some(epoch) = ready() {
+                    return epoch;
+                }
+                std::hint::spin_loop();
+            }
+            if start.elapsed() > SPIN {
+                break;
+            }
+        }
+        self.asleep.fetch_add(1, SeqCst);
+        let epoch = loop {
+            if let Some(epoch) = ready() {
+                break epoch;
+            }
+            std::thread::park();
+        };
+        self.asleep.fetch_sub(1, SeqCst);
+        epoch
+    }
+}
+
+impl Team {
+    /// `threads` threads, of which the caller is one; 0 counts as 1.
+    pub fn new(threads: usize) -> Team {
+        let shared = Arc::new(Shared {
+            epoch: AtomicUsize::new(0),
+            inside: AtomicUsize::new(0),
+            next: AtomicUsize::new(0),
+            tasks: AtomicUsize::new(0),
+            job: UnsafeCell::new(None),
+            panicked: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+            asleep: AtomicUsize::new(0),
+        });
+        let spawn = |_| {
+            let shared = shared.clone();
+            std::thread::spawn(move || shared.worker())
+        };
+        Team { workers: (1..threads).map(spawn).collect(), shared, turn: Mutex::new(()) }
+    }
+
+    /// Threads, the caller included.
+    pub fn threads(&self) -> usize {
+        self.workers.len() + 1
+    }
+
+    /// Calls `f` once for each of `0..tasks`, in any order, on any of the threads. Tasks must not call the team themselves.
+    ///
+    /// # Panics
+    /// If a task panics, after every other task that had begun has ended.
+    pub fn run(&self, tasks: usize, f: impl Fn(usize) + Sync) {
+        if self.workers.is_empty() || tasks <= 1 {
+            return (0..tasks).for_each(f);
+        }
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let shared = &*self.shared;
+        let job: &(dyn Fn(usize) + Sync) = &f;
+        // SAFETY: only the lifetime changes. No step is open, so nobody reads `job`, and the pointer is dropped below before `f` is.
+        let job_static: Job = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static (dyn Fn(usize) + Sync)>(job) };
+        // SAFETY: no step is open and nobody is inside: this is the only access.
+        unsafe { *shared.job.get() = Some(job_static) };
+        shared.tasks.store(tasks, SeqCst);
+        shared.next.store(0, SeqCst);
+        shared.epoch.fetch_add(1, SeqCst);
+        if shared.asleep.load(SeqCst) > 0 {
+            self.workers.iter().map(JoinHandle::thread).for_each(Thread::unpark);
+        }
+        let mine = catch_unwind(AssertUnwindSafe(|| shared.work(job)));
+        shared.epoch.fetch_add(1, SeqCst);
+        while shared.inside.load(SeqCst) > 0 {
+            std::hint::spin_loop();
+        }
+        // SAFETY: the step is closed and nobody is inside: this is the only access.
+        unsafe { *shared.job.get() = None };
+        if let Err(panic) = mine {
+            shared.panicked.store(false, SeqCst);
+            resume_unwind(panic);
+        }
+        assert!(!shared.panicked.swap(false, SeqCst), "a task of the team panicked");
+    }
+
+    /// Calls `f(i, y[.., cuts[i]])` for each of `cuts`, which ascend without overlap inside the columns of `y`.
+    ///
+    /// # Panics
+    /// If `cuts` overlap, descend or leave `y`, if the rows of `y` are not contiguous, or if `f` panics.
+    pub fn split(&self, mut y: ArrayViewMut2<'_, f32>, cuts: &[Range<usize>], f: impl Fn(usize, ArrayViewMut2<'_, f32>) + Sync) {
+        let (tokens, columns) = y.dim();
+        let mut end = 0;
+        for cut in cuts {
+            assert!(end <= cut.start && cut.start <= cut.end && cut.end <= columns, "Team::split: cut {cut:?} of {columns} columns");
+            end = cut.end;
+        }
+        assert!(y.strides()[1] == 1 || columns <= 1, "Team::split: rows are not contiguous");
+        let stride = if tokens > 1 { usize::try_from(y.strides()[0]).expect("Team::split: rows run backwards") } else { columns };
+        let base = Base(y.as_mut_ptr());
+        self.run(cuts.len(), |i| {
+            let (base, cut) = (&base, &cuts[i]);
+            // SAFETY: the cut lies inside the columns of `y`, so the pointer stays inside its first row.
+            let first = unsafe { base.0.add(cut.start) };
+            // SAFETY: the view covers columns `cut` of `y`, which is borrowed mutably throughout; cuts do not overlap and each is visited once.
+            let part = unsafe { ArrayViewMut2::from_shape_ptr((tokens, cut.len()).strides((stride, 1)), first) };
+            f(i, part);
+        });
+    }
+}
+
+/// The start of an array whose disjoint parts go to several threads.
+struct Base(*mut f32);
+// SAFETY: only `Team::split` makes one, and hands out disjoint parts.
+unsafe impl Sync for Base {}
+
+impl Drop for Team {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, SeqCst);
+        for worker in self.workers.drain(..) {
+            worker.thread().unpark();
+            // A worker catches the panics of its tasks, so it has none of its own to report.
+            let _ = worker.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::Array2;
+
+    #[test]
+    fn every_task_runs_once_in_each_of_many_steps() {
+        for threads in [1, 2, 3, 5] {
+            let team = Team::new(threads);
+            for step in 0..500 {
+                let mut y = Array2::zeros((2, 40));
+                let cuts = [0..16, 16..32, 32..40];
+                team.split(y.view_mut(), &cuts, |i, mut y| y += (i + step) as f32);
+                for (i, cut) in cuts.into_iter().enumerate() {
+                    assert!(y.slice(ndarray::s![.., cut]).iter().all(|v| *v == (i + step) as f32));
+                }
+                if step % 100 == 0 {
+                    std::thread::sleep(Duration::from_millis(1)); // long enough for workers to park
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_and_the_team_goes_on() {
+        let team = Team::new(3);
+        for bad in [0, 7, 63] {
+            let caught = catch_unwind(AssertUnwindSafe(|| team.run(64, |i| assert_ne!(i, bad))));
+            assert!(caught.is_err());
+            team.run(64, |_| ());
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "cut 8..24")]
+    fn overlapping_cuts_are_refused() {
+        Team::new(1).split(Array2::zeros((1, 32)).view_mut(), &[0..16, 8..24], |_, _| ());
+    }
+}
