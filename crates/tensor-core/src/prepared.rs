@@ -51,6 +51,20 @@ impl Wants {
     }
 }
 
+/// Thirty-two values in 8 bits: one cache line.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C, align(64))]
+pub(crate) struct Block {
+    /// Codes in -127..=127.
+    pub(crate) codes: [i8; BLOCK],
+    /// What a code is multiplied with.
+    pub(crate) step: f32,
+    /// Sums of the codes of each half.
+    pub(crate) int_sums: [i32; 2],
+    /// The same sums times the step.
+    pub(crate) sums: [f32; 2],
+}
+
 /// An input `[tokens, n]` behind its [`Pre`], padded to blocks of 32 columns. Owns its buffers, refilled for each input.
 ///
 /// ```
@@ -69,9 +83,7 @@ pub struct Prepared {
     n: usize,
     padded: usize,
     values: Vec<f32>,
-    codes: Vec<i8>,
-    step: Vec<f32>,
-    int_sums: Vec<i32>,
+    blocks: Vec<Block>,
     sums: Vec<f32>,
     filled: Wants,
 }
@@ -92,9 +104,7 @@ impl Prepared {
             n: 0,
             padded: 0,
             values: vec![],
-            codes: vec![],
-            step: vec![],
-            int_sums: vec![],
+            blocks: vec![],
             sums: vec![],
             filled: Wants::default(),
         }
@@ -121,17 +131,14 @@ impl Prepared {
         }
         if wants.blocks {
             let blocks = tokens * padded / BLOCK;
-            self.sums.resize(2 * blocks, 0.0);
             match mode {
-                Mode::Exact => kernels::prepare::sums(isa, &self.values, &mut self.sums),
+                Mode::Exact => {
+                    self.sums.resize(2 * blocks, 0.0);
+                    kernels::prepare::sums(isa, &self.values, &mut self.sums);
+                }
                 Mode::Fast => {
-                    self.codes.resize(tokens * padded, 0);
-                    self.step.resize(blocks, 0.0);
-                    self.int_sums.resize(2 * blocks, 0);
-                    kernels::prepare::quantize(isa, &self.values, &mut self.codes, &mut self.step, &mut self.int_sums);
-                    for (i, sum) in self.sums.iter_mut().enumerate() {
-                        *sum = self.step[i / 2] * self.int_sums[i] as f32;
-                    }
+                    self.blocks.resize(blocks, Block::default());
+                    kernels::prepare::quantize(isa, &self.values, &mut self.blocks);
                 }
             }
         }
@@ -181,25 +188,13 @@ impl Prepared {
         &self.values[token * self.padded..][..self.padded]
     }
 
-    /// The codes of a token.
+    /// The blocks of a token, in Fast mode.
     #[inline(always)]
-    pub(crate) fn codes(&self, token: usize) -> &[i8] {
-        &self.codes[token * self.padded..][..self.padded]
+    pub(crate) fn blocks(&self, token: usize) -> &[Block] {
+        &self.blocks[token * self.padded / BLOCK..][..self.padded / BLOCK]
     }
 
-    /// Scale of the codes, per block.
-    #[inline(always)]
-    pub(crate) fn step(&self, token: usize) -> &[f32] {
-        &self.step[token * self.padded / BLOCK..][..self.padded / BLOCK]
-    }
-
-    /// Sums of codes, per half block.
-    #[inline(always)]
-    pub(crate) fn int_sums(&self, token: usize) -> &[i32] {
-        &self.int_sums[token * self.padded / 16..][..self.padded / 16]
-    }
-
-    /// Sums of the values (Exact) or of what the codes stand for (Fast), per half block.
+    /// Sums of the values, per half block, in Exact mode.
     #[inline(always)]
     pub(crate) fn sums(&self, token: usize) -> &[f32] {
         &self.sums[token * self.padded / 16..][..self.padded / 16]

@@ -57,25 +57,30 @@ pub(crate) fn unpack<S: Simd, const BITS: u32>(s: S, block: &[u8]) -> [S::B; 8] 
     let (registers, _) = block.as_chunks::<64>();
     let mut quads = [s.splat_byte(0); 8];
     let (mut plane, mut position) = (0, 0);
-    for width in WIDTHS {
-        if BITS & width == 0 {
-            continue;
-        }
-        let w = width as usize;
-        for (k, quad) in quads.iter_mut().enumerate() {
-            let register = s.load_bytes(&registers[plane + k % w]);
-            let (from, to) = (width * (k / w) as u32, position);
-            let moved = if from >= to { shr(s, register, from - to) } else { shl(s, register, to - from) };
-            let bits = if width == 8 { moved } else { s.and(moved, s.splat_byte((((1u32 << width) - 1) << to) as u8)) };
-            *quad = if position == 0 { bits } else { s.or(*quad, bits) };
-        }
-        plane += w;
-        position += width;
+    // Written out, so that every shift is a constant and the quads stay in registers.
+    macro_rules! planes {
+        ($($width:literal)*) => { $(
+            if BITS & $width != 0 {
+                let registers = &registers[plane..plane + $width];
+                planes!(quads $width registers 0 1 2 3 4 5 6 7);
+                plane += $width;
+                position += $width;
+            }
+        )* };
+        (quads $width:literal $registers:ident $($k:literal)*) => { $({
+            let register = s.load_bytes(&$registers[$k % $width]);
+            let from = $width * ($k / $width);
+            let moved = if from >= position { shr(s, register, from - position) } else { shl(s, register, position - from) };
+            let bits = if $width == 8 { moved } else { s.and(moved, s.splat_byte((((1u32 << $width) - 1) << position) as u8)) };
+            quads[$k] = if position == 0 { bits } else { s.or(quads[$k], bits) };
+        })* };
     }
+    planes!(8 4 2 1);
+    let _ = (plane, position);
     quads
 }
 
-/// `by` is a constant once the loop above is unrolled.
+/// `by` is a constant where this is inlined.
 #[inline(always)]
 fn shr<S: Simd>(s: S, v: S::B, by: u32) -> S::B {
     match by {

@@ -5,13 +5,13 @@
 //! an accumulator each. This order depends on the format alone, so tiers, batch sizes and thread counts give the same bits.
 
 use crate::format::{BLOCK, Grid, PANEL, block_bytes, unpack};
-use crate::prepared::{Mode, Prepared};
+use crate::prepared::{Block, Mode, Prepared};
 use crate::simd::{Simd, WithSimd};
 use ndarray::ArrayViewMut2;
 use std::ops::Range;
 
-/// Groups whose statistics are decoded at a time, on the stack.
-const CHUNK: usize = 32;
+/// Blocks whose statistics are decoded at a time, on the stack.
+const CHUNK: usize = 16;
 
 /// `y[.., rows] += x W[rows]^T`; `rows` starts at a panel, `y` is `[tokens, rows.len()]` with contiguous rows.
 pub(crate) fn accumulate(grid: &Grid, x: &Prepared, rows: Range<usize>, y: &mut ArrayViewMut2<'_, f32>) {
@@ -60,16 +60,18 @@ fn tokens<const BITS: u32, const PARTS: usize, const FAST: bool, const T: usize>
     }
 }
 
-/// Scale and offset of a chunk of groups.
+/// Scale and offset of each part of a chunk of blocks.
 struct Stats {
-    scale: [[f32; 16]; CHUNK],
-    offset: [[f32; 16]; CHUNK],
+    scale: [[f32; 16]; 2 * CHUNK],
+    offset: [[f32; 16]; 2 * CHUNK],
 }
 
+/// Decodes each group once and repeats it for its parts.
 struct DecodeStats<'a> {
     grid: &'a Grid,
     panel: usize,
-    groups: Range<usize>,
+    parts: Range<usize>,
+    parts_per_group: usize,
     out: &'a mut Stats,
 }
 
@@ -77,10 +79,18 @@ impl WithSimd for DecodeStats<'_> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        for ((g, scale), offset) in self.groups.zip(&mut self.out.scale).zip(&mut self.out.offset) {
-            let (a, b) = self.grid.centred(s, self.panel, g);
-            s.store(a, scale);
-            s.store(b, offset);
+        let last = self.grid.spec().groups() - 1;
+        let (mut part, mut g) = (self.parts.start, self.parts.start / self.parts_per_group);
+        while part < self.parts.end {
+            // The padded half of the last block may lie behind the last group: its codes and inputs are 0.
+            let (scale, offset) = self.grid.centred(s, self.panel, g.min(last));
+            g += 1;
+            let end = (g * self.parts_per_group).min(self.parts.end);
+            for at in part - self.parts.start..end - self.parts.start {
+                s.store(scale, &mut self.out.scale[at]);
+                s.store(offset, &mut self.out.offset[at]);
+            }
+            part = end;
         }
     }
 }
@@ -99,64 +109,36 @@ impl<const BITS: u32, const PARTS: usize, const FAST: bool, const T: usize> With
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let (spec, x) = (self.grid.spec(), self.x);
-        let (blocks, groups, start) = (spec.blocks(), spec.groups(), self.panels.start);
+        let (spec, x, start) = (self.grid.spec(), self.x, self.panels.start);
         let token: [usize; T] = std::array::from_fn(|t| self.first + t.min(self.count - 1));
-        let values = token.map(|t| x.padded_row(t).as_chunks::<BLOCK>().0);
-        let sums = token.map(|t| x.sums(t).as_chunks::<2>().0);
-        let fast = FAST.then(|| {
-            let codes = token.map(|t| x.codes(t).as_chunks::<BLOCK>().0);
-            (codes, token.map(|t| x.int_sums(t).as_chunks::<2>().0), token.map(|t| x.step(t)))
-        });
-        let mut stats = Stats { scale: [[0.0; 16]; CHUNK], offset: [[0.0; 16]; CHUNK] };
-        let parts_per_group = spec.group_size / (BLOCK / PARTS);
+        let blocks: [&[Block]; T] = token.map(|t| if FAST { x.blocks(t) } else { &[] });
+        let values: [&[[f32; BLOCK]]; T] = token.map(|t| x.padded_row(t).as_chunks().0);
+        let sums: [&[[f32; 2]]; T] = token.map(|t| if FAST { &[] } else { x.sums(t).as_chunks().0 });
+        let mut stats = Stats { scale: [[0.0; 16]; 2 * CHUNK], offset: [[0.0; 16]; 2 * CHUNK] };
+        let parts_per_group = spec.group_size * PARTS / BLOCK;
         for panel in self.panels {
-            let codes = self.grid.panel(panel);
             let mut scaled = [s.splat(0.0); T];
             let mut offsets = [s.splat(0.0); T];
-            let mut decoded = 0..0;
-            // Counters instead of a division: the group of this part, and the parts left in it.
-            let (mut g, mut left) = (0, parts_per_group);
-            for (b, block) in codes.chunks_exact(block_bytes(BITS)).enumerate().take(blocks) {
-                let quads = unpack::<S, BITS>(s, block);
-                for part in 0..PARTS {
-                    if left == 0 {
-                        (g, left) = (g + 1, parts_per_group);
-                    }
-                    left -= 1;
-                    if g >= groups {
-                        break; // the padded half of the last block
-                    }
-                    if g >= decoded.end {
-                        decoded = g..(g + CHUNK).min(groups);
-                        x.isa().run(DecodeStats { grid: self.grid, panel, groups: decoded.clone(), out: &mut stats });
-                    }
-                    let at = (g - decoded.start) % CHUNK;
-                    let (scale, offset) = (s.load(&stats.scale[at]), s.load(&stats.offset[at]));
-                    for t in 0..T {
-                        let sum = if PARTS == 1 { sums[t][b][0] + sums[t][b][1] } else { sums[t][b][part] };
-                        if let Some((codes, int_sums, step)) = &fast {
-                            let (codes, int_sums) = (&codes[t][b], &int_sums[t][b]);
-                            let dot = if PARTS == 1 {
-                                s.dot::<BITS, 8>(&quads, codes, int_sums[0] + int_sums[1])
+            for (chunk, codes) in self.grid.panel(panel).chunks(CHUNK * block_bytes(BITS)).enumerate() {
+                let first = chunk * CHUNK;
+                let parts = PARTS * first..PARTS * (first + codes.len() / block_bytes(BITS));
+                x.isa().run(DecodeStats { grid: self.grid, panel, parts, parts_per_group, out: &mut stats });
+                for (i, block) in codes.chunks_exact(block_bytes(BITS)).enumerate() {
+                    let quads = unpack::<S, BITS>(s, block);
+                    for part in 0..PARTS {
+                        let at = (PARTS * i + part) % (2 * CHUNK);
+                        let (scale, offset) = (s.load(&stats.scale[at]), s.load(&stats.offset[at]));
+                        for t in 0..T {
+                            if FAST {
+                                let x = &blocks[t][first + i];
+                                scaled[t] = fast::<S, BITS, PARTS>(s, &quads, part, x, scale, scaled[t]);
+                                offsets[t] = s.mul_add(offset, s.splat(part_sum::<PARTS>(&x.sums, part)), offsets[t]);
                             } else {
-                                let half = std::array::from_fn::<_, 4, _>(|q| quads[4 * part + q]);
-                                s.dot::<BITS, 4>(&half, &codes[16 * part..16 * part + 16], int_sums[part])
-                            };
-                            let scale = s.mul(scale, s.splat(step[t][b]));
-                            scaled[t] = s.mul_add(scale, s.to_f32(dot), scaled[t]);
-                        } else {
-                            let x = &values[t][b];
-                            let mut chains = [s.splat(0.0); 2];
-                            for q in 8 / PARTS * part..8 / PARTS * (part + 1) {
-                                chains[0] = s.mul_add(s.byte::<BITS, 0>(quads[q]), s.splat(x[4 * q]), chains[0]);
-                                chains[1] = s.mul_add(s.byte::<BITS, 1>(quads[q]), s.splat(x[4 * q + 1]), chains[1]);
-                                chains[0] = s.mul_add(s.byte::<BITS, 2>(quads[q]), s.splat(x[4 * q + 2]), chains[0]);
-                                chains[1] = s.mul_add(s.byte::<BITS, 3>(quads[q]), s.splat(x[4 * q + 3]), chains[1]);
+                                scaled[t] = exact::<S, BITS, PARTS>(s, &quads, part, &values[t][first + i], scale, scaled[t]);
+                                let sum = part_sum::<PARTS>(&sums[t][first + i], part);
+                                offsets[t] = s.mul_add(offset, s.splat(sum), offsets[t]);
                             }
-                            scaled[t] = s.mul_add(scale, s.add(chains[0], chains[1]), scaled[t]);
                         }
-                        offsets[t] = s.mul_add(offset, s.splat(sum), offsets[t]);
                     }
                 }
             }
@@ -165,10 +147,50 @@ impl<const BITS: u32, const PARTS: usize, const FAST: bool, const T: usize> With
                 let mut sum = [0.0; 16];
                 s.store(s.add(scaled[t], offsets[t]), &mut sum);
                 let mut row = self.y.row_mut(self.first + t);
-                for (y, sum) in row.as_slice_mut().expect("the door checks that rows are contiguous")[columns.clone()].iter_mut().zip(sum) {
-                    *y += sum;
-                }
+                let row = row.as_slice_mut().expect("callers give contiguous rows");
+                row[columns.clone()].iter_mut().zip(sum).for_each(|(y, sum)| *y += sum);
             }
         }
     }
+}
+
+#[inline(always)]
+fn part_sum<const PARTS: usize>(halves: &[f32; 2], part: usize) -> f32 {
+    if PARTS == 1 { halves[0] + halves[1] } else { halves[part] }
+}
+
+/// `y + scale * step * dot`, with the dot product in integers.
+#[inline(always)]
+fn fast<S: Simd, const BITS: u32, const PARTS: usize>(s: S, quads: &[S::B; 8], part: usize, x: &Block, scale: S::F, y: S::F) -> S::F {
+    let dot = match (PARTS, part) {
+        (1, _) => s.dot::<BITS, 8>(quads, &x.codes, x.int_sums[0] + x.int_sums[1]),
+        (_, 0) => s.dot::<BITS, 4>(&[quads[0], quads[1], quads[2], quads[3]], &x.codes[..16], x.int_sums[0]),
+        _ => s.dot::<BITS, 4>(&[quads[4], quads[5], quads[6], quads[7]], &x.codes[16..], x.int_sums[1]),
+    };
+    s.mul_add(s.mul(scale, s.splat(x.step)), s.to_f32(dot), y)
+}
+
+/// `y + scale * dot`, with the dot product in two fused chains over even and odd columns.
+#[inline(always)]
+fn exact<S: Simd, const BITS: u32, const PARTS: usize>(
+    s: S,
+    quads: &[S::B; 8],
+    part: usize,
+    x: &[f32; BLOCK],
+    scale: S::F,
+    y: S::F,
+) -> S::F {
+    let (mut even, mut odd) = (s.splat(0.0), s.splat(0.0));
+    macro_rules! quads {
+        ($($q:literal)*) => { $(
+            if PARTS == 1 || part == $q / 4 {
+                even = s.mul_add(s.byte::<BITS, 0>(quads[$q]), s.splat(x[4 * $q]), even);
+                odd = s.mul_add(s.byte::<BITS, 1>(quads[$q]), s.splat(x[4 * $q + 1]), odd);
+                even = s.mul_add(s.byte::<BITS, 2>(quads[$q]), s.splat(x[4 * $q + 2]), even);
+                odd = s.mul_add(s.byte::<BITS, 3>(quads[$q]), s.splat(x[4 * $q + 3]), odd);
+            }
+        )* };
+    }
+    quads!(0 1 2 3 4 5 6 7);
+    s.mul_add(scale, s.add(even, odd), y)
 }

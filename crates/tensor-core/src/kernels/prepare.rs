@@ -2,42 +2,44 @@
 
 use crate::format::BLOCK;
 use crate::isa::Isa;
+use crate::prepared::Block;
 use crate::simd::{Simd, WithSimd};
 
 /// Per block of 32 values: codes in -127..=127, the step between them (max |x| / 127) and the sums of the codes of each half.
 /// A block with NaN or an infinity gets a NaN step.
-pub(crate) fn quantize(isa: Isa, x: &[f32], codes: &mut [i8], step: &mut [f32], sums: &mut [i32]) {
-    assert!(x.len() == codes.len() && x.len() == BLOCK * step.len() && sums.len() == 2 * step.len(), "quantize: lengths differ");
-    isa.run(Quantize { x, codes, step, sums });
+pub(crate) fn quantize(isa: Isa, x: &[f32], blocks: &mut [Block]) {
+    assert_eq!(x.len(), BLOCK * blocks.len(), "quantize: lengths differ");
+    isa.run(Quantize { x, blocks });
 }
 
 struct Quantize<'a> {
     x: &'a [f32],
-    codes: &'a mut [i8],
-    step: &'a mut [f32],
-    sums: &'a mut [i32],
+    blocks: &'a mut [Block],
 }
 
 impl WithSimd for Quantize<'_> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let blocks = self.x.as_chunks::<16>().0.as_chunks::<2>().0.iter();
-        let codes = self.codes.as_chunks_mut::<16>().0.as_chunks_mut::<2>().0;
-        let sums = self.sums.as_chunks_mut::<2>().0;
-        for (((x, codes), step), sums) in blocks.zip(codes).zip(self.step).zip(sums) {
-            let v = x.map(|x| s.load(&x));
-            let negated = v.map(|v| s.sub(s.splat(0.0), v));
-            let largest = s.max_lane(s.max(s.max(v[0], negated[0]), s.max(v[1], negated[1])));
+        for (x, block) in self.x.as_chunks::<16>().0.as_chunks::<2>().0.iter().zip(self.blocks) {
+            let (a, b) = (s.load(&x[0]), s.load(&x[1]));
+            let zero = s.splat(0.0);
+            let largest = s.max_lane(s.max(s.max(a, s.sub(zero, a)), s.max(b, s.sub(zero, b))));
             let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
             // 0 * x is NaN for NaN and infinities, and 0 for all else.
-            let poison = s.sum(s.mul(s.splat(0.0), s.add(v[0], v[1])));
-            *step = largest / 127.0 + poison;
-            for ((v, codes), sum) in v.into_iter().zip(codes).zip(sums) {
+            let poison = s.sum(s.mul(zero, s.add(a, b)));
+            block.step = largest / 127.0 + poison;
+            let halves = block.codes.as_chunks_mut::<16>().0;
+            for ((v, codes), half) in [a, b].iter().zip(halves).zip(0..2) {
                 let mut q = [0; 16];
-                s.store_i32(s.round_i32(s.mul(v, s.splat(inverse))), &mut q);
-                *codes = q.map(|q| q as i8);
-                *sum = codes.iter().map(|c| i32::from(*c)).sum();
+                s.store_i32(s.round_i32(s.mul(*v, s.splat(inverse))), &mut q);
+                let mut sum = 0;
+                for (code, q) in codes.iter_mut().zip(&q) {
+                    *code = *q as i8;
+                    sum += i32::from(*code);
+                }
+                block.int_sums[half] = sum;
+                block.sums[half] = block.step * sum as f32;
             }
         }
     }

@@ -35,6 +35,13 @@ fn zip<A: Copy, B: Copy, R>(a: [A; 2], b: [B; 2], f: impl Fn(A, B) -> R) -> [R; 
     [f(a[0], b[0]), f(a[1], b[1])]
 }
 
+// Not `array::map`: the standard library's functions are compiled without this tier's features, so intrinsics in a closure would become
+// calls inside them unless the compiler happens to inline them first.
+#[inline(always)]
+fn map<A: Copy, R>(a: [A; 2], f: impl Fn(A) -> R) -> [R; 2] {
+    [f(a[0]), f(a[1])]
+}
+
 #[inline(always)]
 fn halves<T, const N: usize>(x: &[T; 16]) -> [&[T; N]; 2] {
     let (chunks, _) = x.as_chunks::<N>();
@@ -52,7 +59,7 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     fn load(self, x: &[f32; 16]) -> Self::F {
-        halves::<f32, 8>(x).map(|x| unsafe { _mm256_loadu_ps(x.as_ptr()) })
+        map(halves::<f32, 8>(x), |x| unsafe { _mm256_loadu_ps(x.as_ptr()) })
     }
     #[inline(always)]
     fn store(self, v: Self::F, out: &mut [f32; 16]) {
@@ -64,7 +71,7 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     fn load_f16(self, x: &[u16; 16]) -> Self::F {
-        halves::<u16, 8>(x).map(|x| unsafe { _mm256_cvtph_ps(_mm_loadu_si128(x.as_ptr().cast())) })
+        map(halves::<u16, 8>(x), |x| unsafe { _mm256_cvtph_ps(_mm_loadu_si128(x.as_ptr().cast())) })
     }
     #[inline(always)]
     fn load_bf16(self, x: &[u16; 16]) -> Self::F {
@@ -73,7 +80,7 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     fn load_u8(self, x: &[u8; 16]) -> Self::F {
-        halves::<u8, 8>(x).map(|x| unsafe { _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(x.as_ptr().cast()))) })
+        map(halves::<u8, 8>(x), |x| unsafe { _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(x.as_ptr().cast()))) })
     }
     #[inline(always)]
     fn add(self, a: Self::F, b: Self::F) -> Self::F {
@@ -105,19 +112,19 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     fn round_i32(self, a: Self::F) -> Self::I {
-        a.map(|a| unsafe { _mm256_cvtps_epi32(a) })
+        map(a, |a| unsafe { _mm256_cvtps_epi32(a) })
     }
     #[inline(always)]
     fn to_f32(self, a: Self::I) -> Self::F {
-        a.map(|a| unsafe { _mm256_cvtepi32_ps(a) })
+        map(a, |a| unsafe { _mm256_cvtepi32_ps(a) })
     }
     #[inline(always)]
     fn bits(self, a: Self::F) -> Self::I {
-        a.map(|a| unsafe { _mm256_castps_si256(a) })
+        map(a, |a| unsafe { _mm256_castps_si256(a) })
     }
     #[inline(always)]
     fn from_bits(self, a: Self::I) -> Self::F {
-        a.map(|a| unsafe { _mm256_castsi256_ps(a) })
+        map(a, |a| unsafe { _mm256_castsi256_ps(a) })
     }
     #[inline(always)]
     fn splat_i32(self, x: i32) -> Self::I {
@@ -158,11 +165,11 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     fn shr<const N: u32>(self, a: Self::B) -> Self::B {
-        a.map(|a| unsafe { _mm256_srl_epi32(a, _mm_cvtsi32_si128(N as i32)) })
+        map(a, |a| unsafe { _mm256_srl_epi32(a, _mm_cvtsi32_si128(N as i32)) })
     }
     #[inline(always)]
     fn shl<const N: u32>(self, a: Self::B) -> Self::B {
-        a.map(|a| unsafe { _mm256_sll_epi32(a, _mm_cvtsi32_si128(N as i32)) })
+        map(a, |a| unsafe { _mm256_sll_epi32(a, _mm_cvtsi32_si128(N as i32)) })
     }
     #[inline(always)]
     fn dot<const BITS: u32, const Q: usize>(self, codes: &[Self::B; Q], x: &[i8], xsum: i32) -> Self::I {
@@ -198,7 +205,7 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn byte<const BITS: u32, const C: usize>(self, codes: Self::B) -> Self::F {
         let centre = (1i32 << (BITS - 1)) as f32;
-        codes.map(|codes| unsafe {
+        map(codes, |codes| unsafe {
             let shifted = match C {
                 0 => codes,
                 1 => _mm256_srli_epi32::<8>(codes),
