@@ -70,12 +70,11 @@ impl Description {
         let stored: Crc32c = stored
             .parse()
             .map_err(|e| FileError::Description(serde::de::Error::custom(e)))?;
-        let tensors = header.in_order().into_iter();
-        let computed = header_checksum(
-            &text,
-            &header.metadata,
-            tensors.map(|(name, e)| (name, e.dtype, &e.shape[..])),
-        );
+        let tensors = header
+            .tensors
+            .iter()
+            .map(|(name, entry)| (name.as_str(), entry.dtype, &entry.shape[..]));
+        let computed = header_checksum(&text, &header.metadata, tensors);
         if stored != computed {
             return Err(FileError::HeaderChecksum { stored, computed });
         }
@@ -142,7 +141,8 @@ pub(super) fn description_text(
 }
 
 /// The checksum of all that a header says, whatever its JSON looks like: the description, the other metadata in order of
-/// key, the tensors in order of their bytes; each text followed by a zero byte.
+/// key, the tensors in order of name; each text followed by a zero byte. So a file that another program has read and
+/// saved again in its own order, with the metadata, is still ours.
 ///
 /// The description alone would not do: a flipped bit that turns the shape `[0, 4]` into `[0, 5]` changes no length.
 pub(super) fn header_checksum<'a>(

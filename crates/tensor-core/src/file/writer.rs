@@ -227,10 +227,12 @@ impl<'a> Writer<'a> {
             .iter()
             .map(|t| (t.name.as_str(), Crc32c::of(t.data.as_slice())));
         let text = description_text(&self.kind, self.version, &self.parameters, &sums.collect())?;
-        let tensors = order
+        let mut by_name: Vec<_> = order
             .iter()
-            .map(|t| (t.name.as_str(), t.dtype, &t.shape[..]));
-        let checksum = header_checksum(&text, &self.metadata, tensors).to_string();
+            .map(|t| (t.name.as_str(), t.dtype, &t.shape[..]))
+            .collect();
+        by_name.sort_unstable_by_key(|&(name, ..)| name);
+        let checksum = header_checksum(&text, &self.metadata, by_name.into_iter()).to_string();
         let mut metadata: BTreeMap<&str, &str> = self
             .metadata
             .iter()
