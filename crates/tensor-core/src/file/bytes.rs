@@ -39,6 +39,17 @@ impl Buffer {
     }
 }
 
+/// Opens a regular file and tells its length. A folder has none, a device or a pipe does not know its own.
+pub(super) fn open_regular(path: &Path) -> io::Result<(fs::File, u64)> {
+    // Asked by name, not of the opened file: opening a pipe waits for its other end.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    let file = fs::File::open(path)?;
+    let len = file.metadata()?.len();
+    Ok((file, len))
+}
+
 /// Immutable bytes that are cheap to clone and to cut: the clone and the part share the owner.
 ///
 /// Everything read from files, and every stored format, lies in one of these: so a matrix does not know, nor care,
@@ -88,12 +99,8 @@ impl Bytes {
     }
 
     fn read_whole(path: &Path) -> io::Result<Self> {
-        let mut file = fs::File::open(path)?;
-        let meta = file.metadata()?;
-        if !meta.is_file() {
-            return Err(io::Error::other("not a regular file"));
-        }
-        let len = usize::try_from(meta.len()).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        let (mut file, len) = open_regular(path)?;
+        let len = usize::try_from(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
         let mut bytes = OwnedBytes::try_zeroed(len)?;
         file.read_exact(&mut bytes)?;
         Ok(bytes.freeze())
@@ -353,10 +360,28 @@ mod tests {
     }
 
     #[test]
+    fn large_files_are_read_whole_into_pages() {
+        let path = std::env::temp_dir().join(format!("scant-pages-{}", std::process::id()));
+        let want: Vec<u8> = (0..PAGES_FROM + 77).map(|i| (i % 251) as u8).collect();
+        fs::write(&path, &want).unwrap();
+        let bytes = Bytes::read(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        assert!(bytes[..] == want[..]);
+        assert!(!bytes.is_mapped() && matches!(*bytes.owner, Buffer::Pages(_)));
+        // Shared between threads, and alive as long as any part is.
+        let part = bytes.slice(PAGES_FROM..);
+        drop(bytes);
+        let same = || part[..] == want[PAGES_FROM..];
+        assert!(std::thread::scope(|s| s.spawn(same).join().unwrap()));
+    }
+
+    #[test]
     fn what_is_not_a_file_is_an_error() {
         let text = Bytes::read(std::env::temp_dir()).unwrap_err().to_string();
         assert!(text.starts_with("cannot read "), "{text}");
         assert!(Bytes::read("no/such/file").is_err());
+        #[cfg(unix)]
+        assert!(Bytes::read("/dev/zero").is_err());
     }
 
     #[test]

@@ -6,14 +6,12 @@
     reason = "mapping a file is unsafe, and so are the functions that pass this on"
 )]
 
-use std::fs;
-use std::io;
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
 
 use memmap2::{Mmap, MmapMut};
 
-use super::bytes::Bytes;
+use super::bytes::{Bytes, open_regular};
 use super::container::File;
 use super::error::FileError;
 
@@ -68,12 +66,8 @@ impl Bytes {
     pub unsafe fn map(path: impl AsRef<Path>) -> Result<Bytes, FileError> {
         let path = path.as_ref();
         let map = || {
-            let file = fs::File::open(path)?;
-            let meta = file.metadata()?;
-            if !meta.is_file() {
-                return Err(io::Error::other("not a regular file"));
-            }
-            if meta.len() == 0 {
+            let (file, len) = open_regular(path)?;
+            if len == 0 {
                 // The system refuses to map nothing.
                 return Ok(Bytes::default());
             }
