@@ -73,11 +73,7 @@ pub struct Bytes {
 impl Bytes {
     fn whole(buffer: Buffer) -> Self {
         let end = buffer.as_slice().len();
-        Bytes {
-            owner: Arc::new(buffer),
-            begin: 0,
-            end,
-        }
+        Bytes { owner: Arc::new(buffer), begin: 0, end }
     }
 
     pub(super) fn from_map(map: FileMap) -> Self {
@@ -112,8 +108,7 @@ impl Bytes {
     /// If `range` is not within `0..self.len()`; [`try_slice`](Self::try_slice) is for ranges that come from outside.
     #[must_use]
     pub fn slice(&self, range: impl RangeBounds<usize>) -> Bytes {
-        self.try_slice(range)
-            .expect("Bytes::slice: range within the bytes")
+        self.try_slice(range).expect("Bytes::slice: range within the bytes")
     }
 
     /// The bytes in `range`, sharing this owner; `None` if there are not that many.
@@ -173,11 +168,7 @@ impl AsRef<[u8]> for Bytes {
 impl Default for Bytes {
     /// No bytes, at an address aligned as that of all owned ones.
     fn default() -> Self {
-        OwnedBytes(Owned::Lines {
-            lines: Vec::new(),
-            len: 0,
-        })
-        .freeze()
+        OwnedBytes(Owned::Lines { lines: Vec::new(), len: 0 }).freeze()
     }
 }
 
@@ -249,9 +240,7 @@ impl OwnedBytes {
         }
         let count = len.div_ceil(size_of::<Line>());
         let mut lines = Vec::new();
-        lines
-            .try_reserve_exact(count)
-            .map_err(|_| io::ErrorKind::OutOfMemory)?;
+        lines.try_reserve_exact(count).map_err(|_| io::ErrorKind::OutOfMemory)?;
         lines.resize(count, Line::zeroed());
         Ok(OwnedBytes(Owned::Lines { lines, len }))
     }
@@ -305,17 +294,7 @@ mod tests {
 
     #[test]
     fn owned_bytes_are_aligned_at_every_size() {
-        for len in [
-            0,
-            1,
-            63,
-            64,
-            65,
-            1000,
-            PAGES_FROM - 1,
-            PAGES_FROM,
-            PAGES_FROM + 3,
-        ] {
+        for len in [0, 1, 63, 64, 65, 1000, PAGES_FROM - 1, PAGES_FROM, PAGES_FROM + 3] {
             let mut bytes = OwnedBytes::zeroed(len);
             assert_eq!(bytes.len(), len);
             assert!(bytes.iter().all(|&b| b == 0));
@@ -348,15 +327,9 @@ mod tests {
         let bytes = Bytes::from(vec![0u8; 16]);
         assert_eq!(bytes.cast::<u64>().unwrap(), [0, 0]);
         let text = bytes.slice(1..9).cast::<u32>().unwrap_err().to_string();
-        assert!(
-            text.starts_with("8 bytes at an address of alignment 1 are no u32s"),
-            "{text}"
-        );
+        assert!(text.starts_with("8 bytes at an address of alignment 1 are no u32s"), "{text}");
         let text = bytes.slice(..6).cast::<f32>().unwrap_err().to_string();
-        assert!(
-            text.starts_with("6 bytes at an address of alignment 64"),
-            "{text}"
-        );
+        assert!(text.starts_with("6 bytes at an address of alignment 64"), "{text}");
     }
 
     #[test]
@@ -386,13 +359,7 @@ mod tests {
 
     #[test]
     fn debug_is_short() {
-        assert_eq!(
-            format!("{:?}", Bytes::from(vec![1u8, 2])),
-            "Bytes(2 bytes: [1, 2])"
-        );
-        assert_eq!(
-            format!("{:?}", Bytes::from(vec![0u8; 9])),
-            "Bytes(9 bytes: [0, 0, 0, 0, 0, 0, 0, 0] ..)"
-        );
+        assert_eq!(format!("{:?}", Bytes::from(vec![1u8, 2])), "Bytes(2 bytes: [1, 2])");
+        assert_eq!(format!("{:?}", Bytes::from(vec![0u8; 9])), "Bytes(9 bytes: [0, 0, 0, 0, 0, 0, 0, 0] ..)");
     }
 }

@@ -79,11 +79,7 @@ impl File {
     pub(super) fn from_bytes_unverified(bytes: Bytes) -> Result<File, FileError> {
         let mut header = Header::parse(&bytes)?;
         let description = Description::take(&mut header)?;
-        Ok(File {
-            bytes,
-            header,
-            description,
-        })
+        Ok(File { bytes, header, description })
     }
 
     /// Verifies every tensor's checksum, reading the whole file; [`read`](Self::read) has done so already.
@@ -99,11 +95,7 @@ impl File {
             };
             let computed = Crc32c::of(&self.bytes_of(entry));
             if stored != computed {
-                return Err(FileError::Checksum {
-                    tensor: name.to_owned(),
-                    stored,
-                    computed,
-                });
+                return Err(FileError::Checksum { tensor: name.to_owned(), stored, computed });
             }
         }
         Ok(())
@@ -123,17 +115,10 @@ impl File {
             .description
             .as_ref()
             .filter(|description| description.kind() == kind)
-            .ok_or_else(|| FileError::Kind {
-                want: kind.to_owned(),
-                found: self.description.as_ref().map(|d| d.kind().to_owned()),
-            })?;
+            .ok_or_else(|| FileError::Kind { want: kind.to_owned(), found: self.description.as_ref().map(|d| d.kind().to_owned()) })?;
         let version = description.version();
         if !(1..=newest).contains(&version) {
-            return Err(FileError::Version {
-                kind: kind.to_owned(),
-                version,
-                newest,
-            });
+            return Err(FileError::Version { kind: kind.to_owned(), version, newest });
         }
         Ok(description)
     }
@@ -164,24 +149,14 @@ impl File {
     /// [`FileError::Missing`].
     pub fn tensor(&self, name: &str) -> Result<TensorView, FileError> {
         let entry = self.entry(name)?;
-        Ok(TensorView {
-            name: name.to_owned(),
-            dtype: entry.dtype,
-            shape: entry.shape.to_vec(),
-            bytes: self.bytes_of(entry),
-        })
+        Ok(TensorView { name: name.to_owned(), dtype: entry.dtype, shape: entry.shape.to_vec(), bytes: self.bytes_of(entry) })
     }
 
     /// The bytes of a tensor that must be of this type and shape.
     ///
     /// # Errors
     /// [`FileError::Missing`] or [`FileError::Unexpected`].
-    pub fn expect(
-        &self,
-        name: &str,
-        dtype: Dtype,
-        shape: impl AsRef<[usize]>,
-    ) -> Result<Bytes, FileError> {
+    pub fn expect(&self, name: &str, dtype: Dtype, shape: impl AsRef<[usize]>) -> Result<Bytes, FileError> {
         let (entry, shape) = (self.entry(name)?, shape.as_ref());
         if entry.dtype != dtype || *entry.shape != *shape {
             return Err(FileError::Unexpected {
@@ -199,27 +174,17 @@ impl File {
     ///
     /// # Errors
     /// [`FileError::Missing`] or [`FileError::Unexpected`].
-    pub fn typed<T: Element>(
-        &self,
-        name: &str,
-        shape: impl AsRef<[usize]>,
-    ) -> Result<Typed<T>, FileError> {
+    pub fn typed<T: Element>(&self, name: &str, shape: impl AsRef<[usize]>) -> Result<Typed<T>, FileError> {
         Typed::new(self.expect(name, T::DTYPE, shape)?)
     }
 
     fn entry(&self, name: &str) -> Result<&Entry, FileError> {
-        self.header
-            .tensors
-            .get(name)
-            .ok_or_else(|| FileError::Missing {
-                tensor: name.to_owned(),
-            })
+        self.header.tensors.get(name).ok_or_else(|| FileError::Missing { tensor: name.to_owned() })
     }
 
     fn bytes_of(&self, entry: &Entry) -> Bytes {
         // Within the file: `Header::parse` has checked that the tensors fill the data section.
-        self.bytes
-            .slice(self.header.data + entry.begin..self.header.data + entry.end)
+        self.bytes.slice(self.header.data + entry.begin..self.header.data + entry.end)
     }
 }
 
@@ -256,18 +221,12 @@ impl TensorView {
             Dtype::F16 => elements::<f16>(&self.bytes)?.to_f32_vec(),
             Dtype::Bf16 => elements::<bf16>(&self.bytes)?.to_f32_vec(),
             Dtype::F64 => {
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    reason = "rounding is what was asked for"
-                )]
+                #[expect(clippy::cast_possible_truncation, reason = "rounding is what was asked for")]
                 let round = |&x: &f64| x as f32;
                 elements::<f64>(&self.bytes)?.iter().map(round).collect()
             }
             dtype => {
-                return Err(FileError::NotFloat {
-                    tensor: self.name.clone(),
-                    dtype,
-                });
+                return Err(FileError::NotFloat { tensor: self.name.clone(), dtype });
             }
         })
     }

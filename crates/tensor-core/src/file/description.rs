@@ -47,8 +47,7 @@ impl Description {
         struct Parameters<P> {
             parameters: P,
         }
-        let Parameters { parameters } =
-            serde_json::from_str(&self.text).map_err(FileError::Description)?;
+        let Parameters { parameters } = serde_json::from_str(&self.text).map_err(FileError::Description)?;
         Ok(parameters)
     }
 
@@ -67,44 +66,25 @@ impl Description {
                 return Err(FileError::Metadata { present, missing });
             }
         };
-        let stored: Crc32c = stored
-            .parse()
-            .map_err(|e| FileError::Description(serde::de::Error::custom(e)))?;
-        let tensors = header
-            .tensors
-            .iter()
-            .map(|(name, entry)| (name.as_str(), entry.dtype, &entry.shape[..]));
+        let stored: Crc32c = stored.parse().map_err(|e| FileError::Description(serde::de::Error::custom(e)))?;
+        let tensors = header.tensors.iter().map(|(name, entry)| (name.as_str(), entry.dtype, &entry.shape[..]));
         let computed = header_checksum(&text, &header.metadata, tensors);
         if stored != computed {
             return Err(FileError::HeaderChecksum { stored, computed });
         }
 
-        let Fields {
-            kind,
-            version,
-            parameters: _,
-            crc32c: Unique(mut checksums),
-        } = serde_json::from_str(&text).map_err(FileError::Description)?;
+        let Fields { kind, version, parameters: _, crc32c: Unique(mut checksums) } =
+            serde_json::from_str(&text).map_err(FileError::Description)?;
         for (name, entry) in &mut header.tensors {
             entry.checksum = checksums.remove(name);
             if entry.checksum.is_none() {
-                return Err(FileError::TensorList {
-                    tensor: name.clone(),
-                    stored: true,
-                });
+                return Err(FileError::TensorList { tensor: name.clone(), stored: true });
             }
         }
         if let Some((tensor, _)) = checksums.pop_first() {
-            return Err(FileError::TensorList {
-                tensor,
-                stored: false,
-            });
+            return Err(FileError::TensorList { tensor, stored: false });
         }
-        Ok(Some(Description {
-            kind,
-            version,
-            text,
-        }))
+        Ok(Some(Description { kind, version, text }))
     }
 }
 
@@ -131,13 +111,7 @@ pub(super) fn description_text(
         parameters: &'a serde_json::Value,
         crc32c: &'a BTreeMap<&'a str, Crc32c>,
     }
-    serde_json::to_string(&Text {
-        kind,
-        version,
-        parameters,
-        crc32c: checksums,
-    })
-    .map_err(FileError::Description)
+    serde_json::to_string(&Text { kind, version, parameters, crc32c: checksums }).map_err(FileError::Description)
 }
 
 /// The checksum of all that a header says, whatever its JSON looks like: the description, the other metadata in order of

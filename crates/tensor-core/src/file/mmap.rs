@@ -1,10 +1,7 @@
 //! Memory the operating system hands out by the page: anonymous and huge, or the file itself.
 //!
 //! The `unsafe` of `file` is all here: mapping a file, which is sound only while nobody changes it.
-#![expect(
-    unsafe_code,
-    reason = "mapping a file is unsafe, and so are the functions that pass this on"
-)]
+#![expect(unsafe_code, reason = "mapping a file is unsafe, and so are the functions that pass this on")]
 
 use std::ops::{Deref, DerefMut};
 use std::path::Path;

@@ -20,9 +20,7 @@
 //! ```
 
 #[cfg(target_endian = "big")]
-compile_error!(
-    "stored tensors are little-endian and used in place: big-endian machines are not supported"
-);
+compile_error!("stored tensors are little-endian and used in place: big-endian machines are not supported");
 
 mod bytes;
 mod checksum;

@@ -27,10 +27,7 @@ fn every_cut_and_every_flipped_bit_is_an_error_or_the_same_data() {
         }
     }
     // What may pass: the case of hexadecimal digits in two kinds of checksum, and nothing that comes in numbers.
-    assert!(
-        same < 80 && errors > 9 * bytes.len() - 80,
-        "{errors} errors, {same} the same"
-    );
+    assert!(same < 80 && errors > 9 * bytes.len() - 80, "{errors} errors, {same} the same");
 }
 
 #[test]
@@ -39,11 +36,7 @@ fn damage_to_the_header_is_seen_without_reading_the_tensors() {
     let bytes = fixture();
     let file = File::from_bytes(bytes.clone()).unwrap();
     let want = content(&file);
-    let data = bytes.len()
-        - file
-            .names()
-            .map(|n| file.tensor(n).unwrap().bytes.len())
-            .sum::<usize>();
+    let data = bytes.len() - file.names().map(|n| file.tensor(n).unwrap().bytes.len()).sum::<usize>();
     let path = folder.path("damaged");
     fs::write(&path, &bytes[..]).unwrap();
     let mut on_disk = fs::OpenOptions::new().write(true).open(&path).unwrap();

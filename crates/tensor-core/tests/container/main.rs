@@ -32,9 +32,7 @@ impl Folder {
 
     fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(&self.0).unwrap();
-        entries
-            .map(|e| e.unwrap().file_name().into_string().unwrap())
-            .collect()
+        entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect()
     }
 }
 
@@ -53,20 +51,12 @@ fn fixture() -> Bytes {
         .unwrap();
     let codes: Vec<u8> = (0..=255).collect();
     let scales: Vec<f16> = (0..16).map(|i| f16::from_f32(i as f32 - 7.5)).collect();
-    writer
-        .add_elements("0.grid.bias", [3], &[1.0f32, -2.0, 0.5])
-        .unwrap();
-    writer
-        .add("0.grid.codes", Dtype::U8, [16, 16], codes)
-        .unwrap();
+    writer.add_elements("0.grid.bias", [3], &[1.0f32, -2.0, 0.5]).unwrap();
+    writer.add("0.grid.codes", Dtype::U8, [16, 16], codes).unwrap();
     writer.add_elements("0.grid.scales", [16], &scales).unwrap();
-    writer
-        .add("0.csr.values", Dtype::F16, [0, 4], vec![])
-        .unwrap();
+    writer.add("0.csr.values", Dtype::F16, [0, 4], vec![]).unwrap();
     writer.add("empty too", Dtype::I64, [2, 0], vec![]).unwrap();
-    writer
-        .add("mask", Dtype::Bool, [5], vec![1, 0, 1, 1, 0])
-        .unwrap();
+    writer.add("mask", Dtype::Bool, [5], vec![1, 0, 1, 1, 0]).unwrap();
     writer.add_elements("größe\n", [], &[42u64]).unwrap();
     writer.to_bytes().unwrap()
 }
@@ -85,9 +75,7 @@ fn content(file: &File) -> Content {
         (view.name, view.dtype, view.shape, view.bytes)
     };
     Content {
-        description: file
-            .description()
-            .map(|d| (d.kind().to_owned(), d.version(), d.parameters().unwrap())),
+        description: file.description().map(|d| (d.kind().to_owned(), d.version(), d.parameters().unwrap())),
         metadata: file.metadata().clone(),
         tensors: file.names().map(tensor).collect(),
     }
@@ -119,23 +107,12 @@ fn foreign_files_open_at_any_alignment() {
         file.verify().unwrap();
         assert_eq!(file.typed::<f32>("f", [3, 1]).unwrap()[..], values);
         assert_eq!(file.tensor("f").unwrap().to_f32().unwrap(), values);
-        assert_eq!(
-            file.tensor("h").unwrap().to_f32().unwrap(),
-            [0.0078125, -2.0]
-        );
+        assert_eq!(file.tensor("h").unwrap().to_f32().unwrap(), [0.0078125, -2.0]);
         let error = file.require_kind("model", 1).unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "want a model file, this is a file without description"
-        );
+        assert_eq!(error, "want a model file, this is a file without description");
         let error = file.tensor("g").unwrap_err().to_string();
         assert_eq!(error, "tensor `g` is missing");
-        let error = file
-            .tensor("byte")
-            .unwrap()
-            .to_f32()
-            .unwrap_err()
-            .to_string();
+        let error = file.tensor("byte").unwrap().to_f32().unwrap_err().to_string();
         assert_eq!(error, "tensor `byte`: u8 does not convert to f32");
         assert!(file.tensor("byte").unwrap().typed::<i8>().is_err());
     }
@@ -167,33 +144,20 @@ fn a_failed_save_leaves_the_old_file_whole() {
     assert_eq!(folder.names().len(), 2);
 
     // There is nowhere to write.
-    assert!(
-        Writer::new("new", 1)
-            .save(folder.path("no/such/folder"))
-            .is_err()
-    );
+    assert!(Writer::new("new", 1).save(folder.path("no/such/folder")).is_err());
     assert!(Writer::new("new", 1).save("/").is_err());
 
     Writer::new("new", 1).save(&path).unwrap();
-    assert_eq!(
-        File::read(&path).unwrap().description().unwrap().kind(),
-        "new"
-    );
+    assert_eq!(File::read(&path).unwrap().description().unwrap().kind(), "new");
 }
 
 #[test]
 fn the_writer_refuses_what_does_not_fit() {
     let mut writer = Writer::new("k", 1);
-    let error = writer
-        .add("a", Dtype::F16, [4, 8], vec![0; 60])
-        .unwrap_err()
-        .to_string();
+    let error = writer.add("a", Dtype::F16, [4, 8], vec![0; 60]).unwrap_err().to_string();
     assert_eq!(error, "tensor `a`: f16 [4, 8] takes 64 bytes, given are 60");
     writer.add("a", Dtype::U8, [1], vec![0]).unwrap();
-    let error = writer
-        .add("a", Dtype::U8, [1], vec![0])
-        .unwrap_err()
-        .to_string();
+    let error = writer.add("a", Dtype::U8, [1], vec![0]).unwrap_err().to_string();
     assert_eq!(error, "`a` is already in the file");
     assert!(writer.add("__metadata__", Dtype::U8, [1], vec![0]).is_err());
     for key in ["scant", "scant_crc32c", "format"] {
@@ -212,11 +176,7 @@ fn the_first_version_is_read_and_written_as_it_was() {
 }
 
 fn tensors() -> impl Strategy<Value = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>> {
-    let tensor = (
-        prop::sample::select(&Dtype::ALL[..]),
-        prop::collection::vec(0usize..9, 0..4),
-        any::<u8>(),
-    );
+    let tensor = (prop::sample::select(&Dtype::ALL[..]), prop::collection::vec(0usize..9, 0..4), any::<u8>());
     prop::collection::btree_map(any::<String>(), tensor, 0..12).prop_map(|tensors| {
         tensors
             .into_iter()
