@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 
 mod error;
+pub mod file;
 pub mod format;
 pub mod isa;
 mod kernels;
