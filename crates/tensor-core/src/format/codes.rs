@@ -68,15 +68,16 @@ pub(crate) fn unpack<S: Simd, const BITS: u32>(s: S, block: &[u8]) -> [S::B; 8] 
             }
         )* };
         (quads $width:literal $registers:ident $($k:literal)*) => { $({
-            let register = s.load_bytes(&$registers[$k % $width]);
-            let from = $width * ($k / $width);
+            let (width, k): (usize, usize) = ($width, $k);
+            let register = s.load_bytes(&$registers[k % width]);
+            let from = (width * (k / width)) as u32;
             let moved = if from >= position { shr(s, register, from - position) } else { shl(s, register, position - from) };
             let bits = if $width == 8 { moved } else { s.and(moved, s.splat_byte((((1u32 << $width) - 1) << position) as u8)) };
             quads[$k] = if position == 0 { bits } else { s.or(quads[$k], bits) };
         })* };
     }
     planes!(8 4 2 1);
-    let _ = (plane, position);
+    let _ = (plane, position); // the last plane leaves them one further
     quads
 }
 

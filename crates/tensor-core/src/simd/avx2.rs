@@ -123,7 +123,7 @@ impl Simd for Avx2 {
         map(a, |a| unsafe { _mm256_castps_si256(a) })
     }
     #[inline(always)]
-    fn from_bits(self, a: Self::I) -> Self::F {
+    fn with_bits(self, a: Self::I) -> Self::F {
         map(a, |a| unsafe { _mm256_castsi256_ps(a) })
     }
     #[inline(always)]

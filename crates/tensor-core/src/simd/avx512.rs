@@ -3,6 +3,7 @@
 // One reason for every block: trait methods cannot carry `target_feature`, and an `Avx512` exists only inside `run_avx512`,
 // which needs an `Isa` of that level, so the CPU has the instructions; loads and stores go through array references.
 #![expect(clippy::undocumented_unsafe_blocks, reason = "the reason above holds for each block")]
+#![expect(clippy::multiple_unsafe_ops_per_block, reason = "value intrinsics, unsafe only for want of `target_feature`")]
 
 use super::{Simd, WithSimd};
 use crate::isa::{Isa, Level};
@@ -100,7 +101,7 @@ impl Simd for Avx512 {
         unsafe { _mm512_castps_si512(a) }
     }
     #[inline(always)]
-    fn from_bits(self, a: __m512i) -> __m512 {
+    fn with_bits(self, a: __m512i) -> __m512 {
         unsafe { _mm512_castsi512_ps(a) }
     }
     #[inline(always)]
@@ -172,7 +173,7 @@ impl Simd for Avx512 {
             // The byte becomes the low mantissa of 2^23, so that one subtraction converts and centres it.
             let magic = self.splat_i32(0x4B00_0000);
             let f = unsafe { _mm512_ternarylogic_epi32::<0xF8>(magic, shifted, self.splat_i32(0xFF)) };
-            self.sub(self.from_bits(f), self.splat(8_388_608.0 + centre))
+            self.sub(self.with_bits(f), self.splat(8_388_608.0 + centre))
         }
     }
     #[inline(always)]

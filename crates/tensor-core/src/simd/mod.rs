@@ -70,7 +70,7 @@ pub trait Simd: Copy {
     /// The bits of f32 lanes.
     fn bits(self, a: Self::F) -> Self::I;
     /// Bits as f32 lanes.
-    fn from_bits(self, a: Self::I) -> Self::F;
+    fn with_bits(self, a: Self::I) -> Self::F;
     /// `x` in every lane.
     fn splat_i32(self, x: i32) -> Self::I;
     /// Wrapping `a + b`
@@ -137,7 +137,7 @@ pub trait Simd: Copy {
         let clamped = self.min(self.max(x, low), self.splat(88.0));
         let k = self.round_i32(self.mul(clamped, self.splat(std::f32::consts::LOG2_E)));
         let kf = self.to_f32(k);
-        let f = self.mul_add(kf, self.splat(-0.693_359_375), clamped);
+        let f = self.mul_add(kf, self.splat(-355.0 / 512.0), clamped);
         let f = self.mul_add(kf, self.splat(2.121_944_4e-4), f);
         let mut p = self.splat(1.987_569_1e-4);
         for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
@@ -145,7 +145,7 @@ pub trait Simd: Copy {
         }
         let p = self.add(self.mul_add(p, self.mul(f, f), f), self.splat(1.0));
         // p lies in [0.7, 1.42]: adding k to its exponent cannot leave the normal range for k in -126..=127.
-        let e = self.from_bits(self.add_i32(self.bits(p), self.shl_i32::<23>(k)));
+        let e = self.with_bits(self.add_i32(self.bits(p), self.shl_i32::<23>(k)));
         self.zero_below(x, low, e)
     }
 

@@ -87,7 +87,7 @@ impl Simd for Scalar {
         map(a, |a| a.to_bits() as i32)
     }
     #[inline(always)]
-    fn from_bits(self, a: Self::I) -> Self::F {
+    fn with_bits(self, a: Self::I) -> Self::F {
         map(a, |a| f32::from_bits(a as u32))
     }
     #[inline(always)]
