@@ -58,7 +58,7 @@ impl File {
     /// Reads a file and verifies all there is to verify: the header, and every checksum if the file is ours.
     ///
     /// A foreign safetensors file opens as well, with no [`description`](Self::description).
-    /// The heap used is the file's length (in pages of their own from 4 MiB on) and less than 8 times the header's.
+    /// The heap used is the file's length (in pages of their own from 4 MiB on) and less than 16 times the header's.
     ///
     /// # Errors
     /// [`FileError`], for a file that cannot be read or is damaged.

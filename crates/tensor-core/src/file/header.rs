@@ -47,7 +47,7 @@ pub(super) struct Header {
 impl Header {
     /// Reads the header of a file of which all bytes are given.
     ///
-    /// Uses less than 8 times the header's length of heap (see the test of hostile files).
+    /// Uses less than 16 times the header's length of heap (see the test of hostile files).
     pub(super) fn parse(file: &[u8]) -> Result<Header, FileError> {
         let cut = |header| FileError::HeaderLength {
             header,

@@ -118,6 +118,8 @@ impl<'a> Writer<'a> {
     /// [`FileError::Description`] if they have no JSON form (map keys that are no strings, for example).
     pub fn parameters(mut self, parameters: &impl Serialize) -> Result<Self, FileError> {
         self.parameters = serde_json::to_value(parameters).map_err(FileError::Description)?;
+        // Already sorted, unless some other crate has turned on serde_json's `preserve_order`: bytes must not depend on that.
+        self.parameters.sort_all_objects();
         Ok(self)
     }
 
