@@ -1,4 +1,5 @@
 //! The container against damage, lies and foreign files.
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the answer")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,7 +8,7 @@ use std::path::PathBuf;
 
 use half::f16;
 use proptest::prelude::*;
-use scant_tensor_core::file::{Bytes, Dtype, File, FileError, TensorView, Writer, replace};
+use scant_tensor_core::file::{Bytes, Dtype, File, FileError, Writer, replace};
 use scant_testkit::alloc::{CountingAllocator, measure};
 use scant_testkit::corrupt;
 
@@ -70,29 +71,25 @@ fn fixture() -> Bytes {
 }
 
 /// All that a file says, for comparison.
-fn content(
-    file: &File,
-) -> (
-    Option<(String, u32, serde_json::Value)>,
-    BTreeMap<String, String>,
-    Vec<String>,
-) {
-    let description = file
-        .description()
-        .map(|d| (d.kind().to_owned(), d.version(), d.parameters().unwrap()));
-    let tensors = file
-        .names()
-        .map(|name| {
-            let TensorView {
-                dtype,
-                shape,
-                bytes,
-                ..
-            } = file.tensor(name).unwrap();
-            format!("{name} {dtype} {shape:?} {:?}", &bytes[..])
-        })
-        .collect();
-    (description, file.metadata().clone(), tensors)
+#[derive(Debug, PartialEq)]
+struct Content {
+    description: Option<(String, u32, serde_json::Value)>,
+    metadata: BTreeMap<String, String>,
+    tensors: Vec<(String, Dtype, Vec<usize>, Bytes)>,
+}
+
+fn content(file: &File) -> Content {
+    let tensor = |name| {
+        let view = file.tensor(name).unwrap();
+        (view.name, view.dtype, view.shape, view.bytes)
+    };
+    Content {
+        description: file
+            .description()
+            .map(|d| (d.kind().to_owned(), d.version(), d.parameters().unwrap())),
+        metadata: file.metadata().clone(),
+        tensors: file.names().map(tensor).collect(),
+    }
 }
 
 /// A safetensors file with this JSON and these data.
