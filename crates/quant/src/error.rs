@@ -1,6 +1,6 @@
 //! What can go wrong in this crate.
 
-use std::path::PathBuf;
+use scant_tensor_core::file::FileError;
 
 /// The crate's error. Every message names the thing and, where two values disagree, both.
 #[derive(Debug, thiserror::Error)]
@@ -170,12 +170,7 @@ pub enum Error {
         /// Why.
         detail: String,
     },
-    /// The operating system refused.
-    #[error("{path}: {source}", path = path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// The system's answer.
-        source: std::io::Error,
-    },
+    /// A file could not be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
 }

@@ -40,6 +40,7 @@ pub use writer::Writer;
 
 use crate::Error;
 use header::{Header, TensorInfo};
+use scant_tensor_core::file::Bytes;
 use std::path::Path;
 
 /// An opened GGUF file: all but the tensors' bytes has been read and checked.
@@ -47,7 +48,7 @@ use std::path::Path;
 /// Metadata is read with [`get`](File::get), tensors with [`tensor`](File::tensor).
 #[derive(Debug)]
 pub struct File {
-    bytes: Vec<u8>,
+    bytes: Bytes,
     header: Header,
 }
 
@@ -55,23 +56,19 @@ impl File {
     /// Reads the file at `path` into memory.
     ///
     /// # Errors
-    /// [`Error::Io`], and those of [`from_bytes`](File::from_bytes).
+    /// [`Error::File`] if it cannot be read, and those of [`from_bytes`](File::from_bytes).
     pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
-        let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(|source| Error::Io {
-            path: path.to_path_buf(),
-            source,
-        })?;
-        Self::from_bytes(bytes)
+        Self::from_bytes(Bytes::read(path)?)
     }
 
-    /// Opens a file whose bytes are at hand.
+    /// Opens a file whose bytes are at hand, owned or mapped ([`Bytes::map`]).
     ///
     /// # Errors
     /// [`Error::Magic`], [`Error::BigEndian`], [`Error::UnsupportedVersion`] for files of another kind;
     /// [`Error::Truncated`], [`Error::Corrupt`], [`Error::Limit`], [`Error::Overflow`], [`Error::Duplicate`] for
     /// damaged ones. A tensor of unknown type is no error until it is decoded.
-    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, Error> {
+    pub fn from_bytes(bytes: impl Into<Bytes>) -> Result<Self, Error> {
+        let bytes = bytes.into();
         let header = Header::parse(&bytes)?;
         Ok(File { bytes, header })
     }
@@ -151,8 +148,7 @@ impl File {
 
     fn view<'a>(&'a self, info: &'a TensorInfo) -> Tensor<'a> {
         Tensor {
-            name: header::text(&self.bytes, &info.name),
-            data: &self.bytes[info.data.clone()],
+            file: &self.bytes,
             info,
         }
     }
@@ -161,15 +157,14 @@ impl File {
 /// One tensor of a [`File`].
 #[derive(Clone, Copy, Debug)]
 pub struct Tensor<'a> {
-    name: &'a str,
-    data: &'a [u8],
+    file: &'a Bytes,
     info: &'a TensorInfo,
 }
 
 impl<'a> Tensor<'a> {
     /// The tensor's name.
     pub fn name(&self) -> &'a str {
-        self.name
+        header::text(self.file, &self.info.name)
     }
 
     /// The dimensions as the file lists them: fastest first, so a matrix of `m` rows and `n` columns has `[n, m]`.
@@ -199,19 +194,19 @@ impl<'a> Tensor<'a> {
     pub fn block_type(&self) -> Result<BlockType, Error> {
         BlockType::from_id(self.info.type_id).ok_or_else(|| Error::UnknownGgmlType {
             id: self.info.type_id,
-            tensor: self.name.to_string(),
+            tensor: self.name().to_string(),
             supported: BlockType::supported(),
         })
     }
 
     /// The stored bytes. For an unknown type they reach to the next tensor, padding included.
     pub fn bytes(&self) -> &'a [u8] {
-        self.data
+        &self.file[self.info.data.clone()]
     }
 
-    /// Where the stored bytes are in the file.
-    pub fn byte_range(&self) -> std::ops::Range<usize> {
-        self.info.data.clone()
+    /// The stored bytes, sharing the file's owner: they may outlive the [`File`].
+    pub fn shared_bytes(&self) -> Bytes {
+        self.file.slice(self.info.data.clone())
     }
 
     /// The stored bytes of row `i`.
@@ -223,7 +218,7 @@ impl<'a> Tensor<'a> {
     /// If `i` is not below [`rows`](Tensor::rows).
     pub fn row_bytes(&self, i: usize) -> Result<&'a [u8], Error> {
         let len = self.block_type()?.row_bytes(self.columns())?;
-        Ok(&self.data[i * len..][..len])
+        Ok(&self.bytes()[i * len..][..len])
     }
 
     /// Decodes row `i` into `out`, [`columns`](Tensor::columns) weights.
@@ -244,7 +239,7 @@ impl<'a> Tensor<'a> {
     pub fn to_f32(&self) -> Result<Vec<f32>, Error> {
         let ty = self.block_type()?;
         let mut out = vec![0.0; self.rows() * self.columns()];
-        blocks::decode(ty, self.data, &mut out)?;
+        blocks::decode(ty, self.bytes(), &mut out)?;
         Ok(out)
     }
 }

@@ -263,12 +263,7 @@ pub(super) fn scalar<'a>(
         ValueType::U64 => Value::U64(cursor.u64(what)?),
         ValueType::I64 => Value::I64(i64::from_le_bytes(cursor.array(what)?)),
         ValueType::F64 => Value::F64(f64::from_le_bytes(cursor.array(what)?)),
-        ValueType::Array => {
-            return Err(Error::Corrupt {
-                what: what.to_string(),
-                detail: "an array of arrays, which no GGUF reader supports".to_string(),
-            });
-        }
+        ValueType::Array => return Err(nested(what)),
     })
 }
 
@@ -282,6 +277,9 @@ pub(super) fn read<'a>(
         return scalar(cursor, ty, what);
     }
     let element_type = element_type(cursor, what)?;
+    if element_type == ValueType::Array {
+        return Err(nested(what));
+    }
     let min_bytes = element_type.width().unwrap_or(cursor.count_bytes());
     let len = cursor.count_of(min_bytes, format_args!("elements of {what}"))?;
     let wide = cursor.is_wide();
@@ -303,6 +301,13 @@ pub(super) fn read<'a>(
         bytes: Cow::Borrowed(bytes),
         wide,
     }))
+}
+
+fn nested(what: &dyn fmt::Display) -> Error {
+    Error::Corrupt {
+        what: what.to_string(),
+        detail: "an array of arrays, which GGUF readers do not support".to_string(),
+    }
 }
 
 fn element_type(cursor: &mut Cursor<'_>, what: &dyn fmt::Display) -> Result<ValueType, Error> {

@@ -4,9 +4,10 @@ use super::header::{DEFAULT_ALIGNMENT, MAX_DIMS, MAX_KEY, MAX_NAME};
 use super::value::{Value, write_str};
 use super::{BlockType, blocks};
 use crate::Error;
+use scant_tensor_core::file::replace;
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::Path;
 
 /// Collects metadata and tensors, then writes a GGUF file of version 3 with alignment 32.
@@ -224,7 +225,7 @@ impl<'a> Writer<'a> {
     ///
     /// # Errors
     /// Those of `out`.
-    pub fn write_to(&self, out: &mut impl Write) -> io::Result<()> {
+    pub fn write_to(&self, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
         let mut head = b"GGUF".to_vec();
         head.extend(3u32.to_le_bytes());
         head.extend((self.tensors.len() as u64).to_le_bytes());
@@ -261,31 +262,12 @@ impl<'a> Writer<'a> {
         out
     }
 
-    /// Writes the file at `path`: into a temporary file beside it, flushed to the disk, then renamed, so that `path` holds
-    /// what it held before or the whole new file.
+    /// Writes the file at `path`, whole or not at all: see [`replace`].
     ///
     /// # Errors
-    /// [`Error::Io`]; the temporary file is then removed.
+    /// [`Error::File`].
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
-        let path = path.as_ref();
-        let mut name = path.file_name().unwrap_or_default().to_os_string();
-        name.push(format!(".{}.tmp", std::process::id()));
-        let temporary = path.with_file_name(name);
-        let write = || {
-            let file = std::fs::File::create(&temporary)?;
-            let mut out = BufWriter::new(file);
-            self.write_to(&mut out)?;
-            out.into_inner()?.sync_all()?;
-            std::fs::rename(&temporary, path)
-        };
-        write().map_err(|source| {
-            // The first error is the one to report.
-            let _ = std::fs::remove_file(&temporary);
-            Error::Io {
-                path: path.to_path_buf(),
-                source,
-            }
-        })
+        Ok(replace(path, |out| self.write_to(out))?)
     }
 }
 
