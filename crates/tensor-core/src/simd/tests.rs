@@ -107,6 +107,48 @@ fn every_tier_gives_the_bits_of_the_scalar_one() {
     }
 }
 
+struct Widen([u16; 16]);
+
+impl WithSimd for Widen {
+    type Out = [[u32; 16]; 2];
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> Self::Out {
+        [s.load_f16(&self.0), s.load_bf16(&self.0)].map(|v| {
+            let mut out = [0.0; 16];
+            s.store(v, &mut out);
+            out.map(f32::to_bits)
+        })
+    }
+}
+
+#[test]
+fn every_half_widens_exactly() {
+    for isa in Isa::available() {
+        for start in (0..1 << 16).step_by(16) {
+            let bits: [u16; 16] = std::array::from_fn(|i| (start + i) as u16);
+            let [f16, bf16] = isa.run(Widen(bits));
+            for i in 0..16 {
+                let half = half::f16::from_bits(bits[i]);
+                if !half.is_nan() {
+                    // Sign, exponent and mantissa by their definition.
+                    let (e, m) = ((bits[i] >> 10) & 31, f64::from(bits[i] & 1023));
+                    let size = match e {
+                        0 => m * 2f64.powi(-24),
+                        31 => f64::INFINITY,
+                        _ => (1024.0 + m) * 2f64.powi(i32::from(e) - 25),
+                    };
+                    let want = if bits[i] >> 15 == 1 { -size } else { size } as f32;
+                    assert_eq!(f16[i], want.to_bits(), "{isa}: f16 {:#06x}", bits[i]);
+                }
+                let brain = u32::from(bits[i]) << 16;
+                if !f32::from_bits(brain).is_nan() {
+                    assert_eq!(bf16[i], brain, "{isa}: bf16 {:#06x}", bits[i]);
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn exp_is_within_two_units_in_the_last_place() {
     for i in -8700..8800 {
