@@ -257,7 +257,7 @@ impl<const SDOT: bool> Simd for Neon<SDOT> {
         map(a, |a| unsafe { vreinterpretq_s32_f32(a) })
     }
     #[inline(always)]
-    fn from_bits(self, a: Self::I) -> Self::F {
+    fn with_bits(self, a: Self::I) -> Self::F {
         map(a, |a| unsafe { vreinterpretq_f32_s32(a) })
     }
     #[inline(always)]
