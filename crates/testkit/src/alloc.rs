@@ -101,15 +101,7 @@ pub struct Heap {
 /// Runs `code` and tells the heap it used. Zeros where [`CountingAllocator`] is not the global allocator.
 pub fn measure<T>(code: impl FnOnce() -> T) -> (T, Heap) {
     let before = COUNT.get();
-<<<<<<< HEAD
     COUNT.set(Count { now: 0, peak: 0, allocations: 0 });
-=======
-    COUNT.set(Count {
-        now: 0,
-        peak: 0,
-        allocations: 0,
-    });
->>>>>>> gguf
     let value = code();
     let after = COUNT.get();
     // Measurements may be nested: the outer one must see what the inner one saw.
@@ -118,15 +110,7 @@ pub fn measure<T>(code: impl FnOnce() -> T) -> (T, Heap) {
         peak: before.peak.max(before.now + after.peak),
         allocations: before.allocations + after.allocations,
     });
-<<<<<<< HEAD
     let heap = Heap { peak: after.peak.unsigned_abs(), kept: after.now, allocations: after.allocations };
-=======
-    let heap = Heap {
-        peak: after.peak.unsigned_abs(),
-        kept: after.now,
-        allocations: after.allocations,
-    };
->>>>>>> gguf
     (value, heap)
 }
 

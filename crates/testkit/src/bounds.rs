@@ -13,15 +13,7 @@
 /// If the lengths differ.
 pub fn dot_bound(a: &[f32], b: &[f32]) -> f64 {
     assert_eq!(a.len(), b.len(), "dot_bound: lengths differ");
-<<<<<<< HEAD
     let size: f64 = a.iter().zip(b).map(|(&a, &b)| (f64::from(a) * f64::from(b)).abs()).sum();
-=======
-    let size: f64 = a
-        .iter()
-        .zip(b)
-        .map(|(&a, &b)| (f64::from(a) * f64::from(b)).abs())
-        .sum();
->>>>>>> gguf
     let n = a.len() as f64;
     n * (f64::from(f32::EPSILON) * size + f64::from(f32::from_bits(1)))
 }
@@ -32,14 +24,7 @@ pub fn dot_bound(a: &[f32], b: &[f32]) -> f64 {
 /// If the lengths differ.
 pub fn dot_f64(a: &[f32], b: &[f32]) -> f64 {
     assert_eq!(a.len(), b.len(), "dot_f64: lengths differ");
-<<<<<<< HEAD
     a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
-=======
-    a.iter()
-        .zip(b)
-        .map(|(&a, &b)| f64::from(a) * f64::from(b))
-        .sum()
->>>>>>> gguf
 }
 
 /// Asserts that `got` is the dot product of `a` and `b` within [`dot_bound`].
@@ -61,14 +46,7 @@ pub fn assert_gemv(y: &[f32], w: &[f32], x: &[f32]) {
     for (i, &got) in y.iter().enumerate() {
         let row = &w[i * x.len()..(i + 1) * x.len()];
         let (want, bound) = (dot_f64(row, x), dot_bound(row, x));
-<<<<<<< HEAD
         assert!((f64::from(got) - want).abs() <= bound, "row {i}: {got} is {want} by more than {bound:e}");
-=======
-        assert!(
-            (f64::from(got) - want).abs() <= bound,
-            "row {i}: {got} is {want} by more than {bound:e}"
-        );
->>>>>>> gguf
     }
 }
 
@@ -78,15 +56,7 @@ pub fn assert_gemv(y: &[f32], w: &[f32], x: &[f32]) {
 /// If it is not so.
 #[track_caller]
 pub fn assert_within(got: f64, want: f64, bound: f64) {
-<<<<<<< HEAD
     assert!((got - want).abs() <= bound, "{got} differs from {want} by {:e}, more than {bound:e}", (got - want).abs());
-=======
-    assert!(
-        (got - want).abs() <= bound,
-        "{got} differs from {want} by {:e}, more than {bound:e}",
-        (got - want).abs()
-    );
->>>>>>> gguf
 }
 
 #[cfg(test)]

@@ -59,13 +59,7 @@ pub fn cuts(file: &[u8]) -> impl Iterator<Item = (Damage, Vec<u8>)> {
 
 /// `file` with every single bit flipped in turn.
 pub fn flips(file: &[u8]) -> impl Iterator<Item = (Damage, Vec<u8>)> {
-<<<<<<< HEAD
     (0..file.len()).flat_map(|byte| (0..8).map(move |bit| Damage::Flip { byte, bit })).map(move |flip| (flip, flip.apply(file)))
-=======
-    (0..file.len())
-        .flat_map(|byte| (0..8).map(move |bit| Damage::Flip { byte, bit }))
-        .map(move |flip| (flip, flip.apply(file)))
->>>>>>> gguf
 }
 
 /// [`cuts`], then [`flips`]: quadratic in the file's length, so for files of a few KiB.

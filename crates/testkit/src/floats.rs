@@ -37,14 +37,7 @@ pub fn finite() -> Vec<f32> {
 /// Both infinities and four NaNs: quiet, signalling, negative, with a payload.
 pub fn not_finite() -> Vec<f32> {
     let nans = [0x7fc0_0000, 0x7f80_0001, 0xffc0_0000, 0x7fc1_2345].map(f32::from_bits);
-<<<<<<< HEAD
     [f32::INFINITY, f32::NEG_INFINITY].into_iter().chain(nans).collect()
-=======
-    [f32::INFINITY, f32::NEG_INFINITY]
-        .into_iter()
-        .chain(nans)
-        .collect()
->>>>>>> gguf
 }
 
 /// Blocks of `n` finite values on which scales and offsets go wrong, each with a name for messages: all zero, constant
@@ -62,32 +55,14 @@ pub fn blocks(n: usize) -> Vec<(&'static str, Vec<f32>)> {
         ("constant below f16", each(&|_| 1e-9)),
         ("constant above f16", each(&|_| 1e6)),
         ("constant huge", each(&|_| f32::MAX)),
-<<<<<<< HEAD
         ("one outlier", each(&|i| if i == n / 2 { 1e4 } else { 0.01 * some(i) })),
-=======
-        (
-            "one outlier",
-            each(&|i| if i == n / 2 { 1e4 } else { 0.01 * some(i) }),
-        ),
->>>>>>> gguf
         ("one value", each(&|i| if i == 0 { -3.0 } else { 0.0 })),
         ("positive only", each(&|i| 5.0 + some(i))),
         ("negative only", each(&|i| -5.0 - some(i))),
         ("alternating", each(&|i| sign(i) * 2.0)),
         ("both ends of f32", each(&|i| sign(i) * f32::MAX)),
-<<<<<<< HEAD
         ("all magnitudes", each(&|i| sign(i) * 10f32.powi((i % 60) as i32 - 30))),
         ("f16 extremes", each(&|i| sign(i) * if i.is_multiple_of(3) { 65_504.0 } else { 6e-8 })),
-=======
-        (
-            "all magnitudes",
-            each(&|i| sign(i) * 10f32.powi((i % 60) as i32 - 30)),
-        ),
-        (
-            "f16 extremes",
-            each(&|i| sign(i) * if i.is_multiple_of(3) { 65_504.0 } else { 6e-8 }),
-        ),
->>>>>>> gguf
         ("ordinary", each(&some)),
     ]
 }
@@ -143,13 +118,6 @@ mod tests {
         assert_ne!(x[..10], normals(6, 10)[..]);
         let mean = x.iter().map(|&x| f64::from(x)).sum::<f64>() / 50_000.0;
         let square = x.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / 50_000.0;
-<<<<<<< HEAD
         assert!(mean.abs() < 0.02 && (square - 1.0).abs() < 0.03, "{mean} {square}");
-=======
-        assert!(
-            mean.abs() < 0.02 && (square - 1.0).abs() < 0.03,
-            "{mean} {square}"
-        );
->>>>>>> gguf
     }
 }

@@ -12,13 +12,8 @@ use bytemuck::{Pod, Zeroable};
 use super::error::FileError;
 use super::mmap::{FileMap, Pages};
 
-<<<<<<< HEAD
 /// From this size on, owned bytes lie in pages of their own, for which huge ones are asked: fewer faults to fill them
 /// (a file of 256 MiB from the page cache is read in 74 ms where `std::fs::read` takes 290), fewer TLB misses to stream them.
-=======
-/// From this size on, owned bytes lie in pages of their own, for which huge ones are asked: a kernel that streams
-/// weights touches a new 4 KiB page every hundred nanoseconds, and two thirds of the TLB misses go away.
->>>>>>> gguf
 const PAGES_FROM: usize = 4 << 20;
 
 /// One cache line; a vector of these is aligned for every load there is.
@@ -44,7 +39,6 @@ impl Buffer {
     }
 }
 
-<<<<<<< HEAD
 /// Opens a regular file and tells its length. A folder has none, a device or a pipe does not know its own.
 pub(super) fn open_regular(path: &Path) -> io::Result<(fs::File, u64)> {
     // Asked by name, not of the opened file: opening a pipe waits for its other end.
@@ -56,8 +50,6 @@ pub(super) fn open_regular(path: &Path) -> io::Result<(fs::File, u64)> {
     Ok((file, len))
 }
 
-=======
->>>>>>> gguf
 /// Immutable bytes that are cheap to clone and to cut: the clone and the part share the owner.
 ///
 /// Everything read from files, and every stored format, lies in one of these: so a matrix does not know, nor care,
@@ -81,15 +73,7 @@ pub struct Bytes {
 impl Bytes {
     fn whole(buffer: Buffer) -> Self {
         let end = buffer.as_slice().len();
-<<<<<<< HEAD
         Bytes { owner: Arc::new(buffer), begin: 0, end }
-=======
-        Bytes {
-            owner: Arc::new(buffer),
-            begin: 0,
-            end,
-        }
->>>>>>> gguf
     }
 
     pub(super) fn from_map(map: FileMap) -> Self {
@@ -111,17 +95,8 @@ impl Bytes {
     }
 
     fn read_whole(path: &Path) -> io::Result<Self> {
-<<<<<<< HEAD
         let (mut file, len) = open_regular(path)?;
         let len = usize::try_from(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
-=======
-        let mut file = fs::File::open(path)?;
-        let meta = file.metadata()?;
-        if !meta.is_file() {
-            return Err(io::Error::other("not a regular file"));
-        }
-        let len = usize::try_from(meta.len()).map_err(|_| io::ErrorKind::OutOfMemory)?;
->>>>>>> gguf
         let mut bytes = OwnedBytes::try_zeroed(len)?;
         file.read_exact(&mut bytes)?;
         Ok(bytes.freeze())
@@ -133,12 +108,7 @@ impl Bytes {
     /// If `range` is not within `0..self.len()`; [`try_slice`](Self::try_slice) is for ranges that come from outside.
     #[must_use]
     pub fn slice(&self, range: impl RangeBounds<usize>) -> Bytes {
-<<<<<<< HEAD
         self.try_slice(range).expect("Bytes::slice: range within the bytes")
-=======
-        self.try_slice(range)
-            .expect("Bytes::slice: range within the bytes")
->>>>>>> gguf
     }
 
     /// The bytes in `range`, sharing this owner; `None` if there are not that many.
@@ -198,15 +168,7 @@ impl AsRef<[u8]> for Bytes {
 impl Default for Bytes {
     /// No bytes, at an address aligned as that of all owned ones.
     fn default() -> Self {
-<<<<<<< HEAD
         OwnedBytes(Owned::Lines { lines: Vec::new(), len: 0 }).freeze()
-=======
-        OwnedBytes(Owned::Lines {
-            lines: Vec::new(),
-            len: 0,
-        })
-        .freeze()
->>>>>>> gguf
     }
 }
 
@@ -278,13 +240,7 @@ impl OwnedBytes {
         }
         let count = len.div_ceil(size_of::<Line>());
         let mut lines = Vec::new();
-<<<<<<< HEAD
         lines.try_reserve_exact(count).map_err(|_| io::ErrorKind::OutOfMemory)?;
-=======
-        lines
-            .try_reserve_exact(count)
-            .map_err(|_| io::ErrorKind::OutOfMemory)?;
->>>>>>> gguf
         lines.resize(count, Line::zeroed());
         Ok(OwnedBytes(Owned::Lines { lines, len }))
     }
@@ -338,21 +294,7 @@ mod tests {
 
     #[test]
     fn owned_bytes_are_aligned_at_every_size() {
-<<<<<<< HEAD
         for len in [0, 1, 63, 64, 65, 1000, PAGES_FROM - 1, PAGES_FROM, PAGES_FROM + 3] {
-=======
-        for len in [
-            0,
-            1,
-            63,
-            64,
-            65,
-            1000,
-            PAGES_FROM - 1,
-            PAGES_FROM,
-            PAGES_FROM + 3,
-        ] {
->>>>>>> gguf
             let mut bytes = OwnedBytes::zeroed(len);
             assert_eq!(bytes.len(), len);
             assert!(bytes.iter().all(|&b| b == 0));
@@ -385,7 +327,6 @@ mod tests {
         let bytes = Bytes::from(vec![0u8; 16]);
         assert_eq!(bytes.cast::<u64>().unwrap(), [0, 0]);
         let text = bytes.slice(1..9).cast::<u32>().unwrap_err().to_string();
-<<<<<<< HEAD
         assert!(text.starts_with("8 bytes at an address of alignment 1 are no u32s"), "{text}");
         let text = bytes.slice(..6).cast::<f32>().unwrap_err().to_string();
         assert!(text.starts_with("6 bytes at an address of alignment 64"), "{text}");
@@ -405,17 +346,6 @@ mod tests {
         drop(bytes);
         let same = || part[..] == want[PAGES_FROM..];
         assert!(std::thread::scope(|s| s.spawn(same).join().unwrap()));
-=======
-        assert!(
-            text.starts_with("8 bytes at an address of alignment 1 are no u32s"),
-            "{text}"
-        );
-        let text = bytes.slice(..6).cast::<f32>().unwrap_err().to_string();
-        assert!(
-            text.starts_with("6 bytes at an address of alignment 64"),
-            "{text}"
-        );
->>>>>>> gguf
     }
 
     #[test]
@@ -423,27 +353,13 @@ mod tests {
         let text = Bytes::read(std::env::temp_dir()).unwrap_err().to_string();
         assert!(text.starts_with("cannot read "), "{text}");
         assert!(Bytes::read("no/such/file").is_err());
-<<<<<<< HEAD
         #[cfg(unix)]
         assert!(Bytes::read("/dev/zero").is_err());
-=======
->>>>>>> gguf
     }
 
     #[test]
     fn debug_is_short() {
-<<<<<<< HEAD
         assert_eq!(format!("{:?}", Bytes::from(vec![1u8, 2])), "Bytes(2 bytes: [1, 2])");
         assert_eq!(format!("{:?}", Bytes::from(vec![0u8; 9])), "Bytes(9 bytes: [0, 0, 0, 0, 0, 0, 0, 0] ..)");
-=======
-        assert_eq!(
-            format!("{:?}", Bytes::from(vec![1u8, 2])),
-            "Bytes(2 bytes: [1, 2])"
-        );
-        assert_eq!(
-            format!("{:?}", Bytes::from(vec![0u8; 9])),
-            "Bytes(9 bytes: [0, 0, 0, 0, 0, 0, 0, 0] ..)"
-        );
->>>>>>> gguf
     }
 }

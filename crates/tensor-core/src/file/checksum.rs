@@ -52,13 +52,7 @@ impl FromStr for Crc32c {
         if text.len() != 8 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(NotAChecksum);
         }
-<<<<<<< HEAD
         u32::from_str_radix(text, 16).map(Crc32c).map_err(|_| NotAChecksum)
-=======
-        u32::from_str_radix(text, 16)
-            .map(Crc32c)
-            .map_err(|_| NotAChecksum)
->>>>>>> gguf
     }
 }
 
@@ -81,18 +75,7 @@ mod tests {
 
     #[test]
     fn only_eight_hexadecimal_digits_parse() {
-<<<<<<< HEAD
         for text in ["", "e306928", "+3069283", "e30692833", "g3069283", "é306928"] {
-=======
-        for text in [
-            "",
-            "e306928",
-            "+3069283",
-            "e30692833",
-            "g3069283",
-            "é306928",
-        ] {
->>>>>>> gguf
             assert_eq!(text.parse::<Crc32c>(), Err(NotAChecksum), "{text}");
         }
         assert_eq!("E3069283".parse::<Crc32c>(), Ok(Crc32c(0xe306_9283)));

@@ -79,15 +79,7 @@ impl File {
     pub(super) fn from_bytes_unverified(bytes: Bytes) -> Result<File, FileError> {
         let mut header = Header::parse(&bytes)?;
         let description = Description::take(&mut header)?;
-<<<<<<< HEAD
         Ok(File { bytes, header, description })
-=======
-        Ok(File {
-            bytes,
-            header,
-            description,
-        })
->>>>>>> gguf
     }
 
     /// Verifies every tensor's checksum, reading the whole file; [`read`](Self::read) has done so already.
@@ -103,15 +95,7 @@ impl File {
             };
             let computed = Crc32c::of(&self.bytes_of(entry));
             if stored != computed {
-<<<<<<< HEAD
                 return Err(FileError::Checksum { tensor: name.to_owned(), stored, computed });
-=======
-                return Err(FileError::Checksum {
-                    tensor: name.to_owned(),
-                    stored,
-                    computed,
-                });
->>>>>>> gguf
             }
         }
         Ok(())
@@ -131,24 +115,10 @@ impl File {
             .description
             .as_ref()
             .filter(|description| description.kind() == kind)
-<<<<<<< HEAD
             .ok_or_else(|| FileError::Kind { want: kind.to_owned(), found: self.description.as_ref().map(|d| d.kind().to_owned()) })?;
         let version = description.version();
         if !(1..=newest).contains(&version) {
             return Err(FileError::Version { kind: kind.to_owned(), version, newest });
-=======
-            .ok_or_else(|| FileError::Kind {
-                want: kind.to_owned(),
-                found: self.description.as_ref().map(|d| d.kind().to_owned()),
-            })?;
-        let version = description.version();
-        if !(1..=newest).contains(&version) {
-            return Err(FileError::Version {
-                kind: kind.to_owned(),
-                version,
-                newest,
-            });
->>>>>>> gguf
         }
         Ok(description)
     }
@@ -179,32 +149,14 @@ impl File {
     /// [`FileError::Missing`].
     pub fn tensor(&self, name: &str) -> Result<TensorView, FileError> {
         let entry = self.entry(name)?;
-<<<<<<< HEAD
         Ok(TensorView { name: name.to_owned(), dtype: entry.dtype, shape: entry.shape.to_vec(), bytes: self.bytes_of(entry) })
-=======
-        Ok(TensorView {
-            name: name.to_owned(),
-            dtype: entry.dtype,
-            shape: entry.shape.to_vec(),
-            bytes: self.bytes_of(entry),
-        })
->>>>>>> gguf
     }
 
     /// The bytes of a tensor that must be of this type and shape.
     ///
     /// # Errors
     /// [`FileError::Missing`] or [`FileError::Unexpected`].
-<<<<<<< HEAD
     pub fn expect(&self, name: &str, dtype: Dtype, shape: impl AsRef<[usize]>) -> Result<Bytes, FileError> {
-=======
-    pub fn expect(
-        &self,
-        name: &str,
-        dtype: Dtype,
-        shape: impl AsRef<[usize]>,
-    ) -> Result<Bytes, FileError> {
->>>>>>> gguf
         let (entry, shape) = (self.entry(name)?, shape.as_ref());
         if entry.dtype != dtype || *entry.shape != *shape {
             return Err(FileError::Unexpected {
@@ -222,39 +174,17 @@ impl File {
     ///
     /// # Errors
     /// [`FileError::Missing`] or [`FileError::Unexpected`].
-<<<<<<< HEAD
     pub fn typed<T: Element>(&self, name: &str, shape: impl AsRef<[usize]>) -> Result<Typed<T>, FileError> {
-=======
-    pub fn typed<T: Element>(
-        &self,
-        name: &str,
-        shape: impl AsRef<[usize]>,
-    ) -> Result<Typed<T>, FileError> {
->>>>>>> gguf
         Typed::new(self.expect(name, T::DTYPE, shape)?)
     }
 
     fn entry(&self, name: &str) -> Result<&Entry, FileError> {
-<<<<<<< HEAD
         self.header.tensors.get(name).ok_or_else(|| FileError::Missing { tensor: name.to_owned() })
-=======
-        self.header
-            .tensors
-            .get(name)
-            .ok_or_else(|| FileError::Missing {
-                tensor: name.to_owned(),
-            })
->>>>>>> gguf
     }
 
     fn bytes_of(&self, entry: &Entry) -> Bytes {
         // Within the file: `Header::parse` has checked that the tensors fill the data section.
-<<<<<<< HEAD
         self.bytes.slice(self.header.data + entry.begin..self.header.data + entry.end)
-=======
-        self.bytes
-            .slice(self.header.data + entry.begin..self.header.data + entry.end)
->>>>>>> gguf
     }
 }
 
@@ -291,26 +221,12 @@ impl TensorView {
             Dtype::F16 => elements::<f16>(&self.bytes)?.to_f32_vec(),
             Dtype::Bf16 => elements::<bf16>(&self.bytes)?.to_f32_vec(),
             Dtype::F64 => {
-<<<<<<< HEAD
                 #[expect(clippy::cast_possible_truncation, reason = "rounding is what was asked for")]
-=======
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    reason = "rounding is what was asked for"
-                )]
->>>>>>> gguf
                 let round = |&x: &f64| x as f32;
                 elements::<f64>(&self.bytes)?.iter().map(round).collect()
             }
             dtype => {
-<<<<<<< HEAD
                 return Err(FileError::NotFloat { tensor: self.name.clone(), dtype });
-=======
-                return Err(FileError::NotFloat {
-                    tensor: self.name.clone(),
-                    dtype,
-                });
->>>>>>> gguf
             }
         })
     }

@@ -47,12 +47,7 @@ impl Description {
         struct Parameters<P> {
             parameters: P,
         }
-<<<<<<< HEAD
         let Parameters { parameters } = serde_json::from_str(&self.text).map_err(FileError::Description)?;
-=======
-        let Parameters { parameters } =
-            serde_json::from_str(&self.text).map_err(FileError::Description)?;
->>>>>>> gguf
         Ok(parameters)
     }
 
@@ -71,26 +66,13 @@ impl Description {
                 return Err(FileError::Metadata { present, missing });
             }
         };
-<<<<<<< HEAD
         let stored: Crc32c = stored.parse().map_err(|e| FileError::Description(serde::de::Error::custom(e)))?;
         let tensors = header.tensors.iter().map(|(name, entry)| (name.as_str(), entry.dtype, &entry.shape[..]));
         let computed = header_checksum(&text, &header.metadata, tensors);
-=======
-        let stored: Crc32c = stored
-            .parse()
-            .map_err(|e| FileError::Description(serde::de::Error::custom(e)))?;
-        let tensors = header.in_order().into_iter();
-        let computed = header_checksum(
-            &text,
-            &header.metadata,
-            tensors.map(|(name, e)| (name, e.dtype, &e.shape[..])),
-        );
->>>>>>> gguf
         if stored != computed {
             return Err(FileError::HeaderChecksum { stored, computed });
         }
 
-<<<<<<< HEAD
         let Fields { kind, version, parameters: _, crc32c: Unique(mut checksums) } =
             serde_json::from_str(&text).map_err(FileError::Description)?;
         for (name, entry) in &mut header.tensors {
@@ -103,34 +85,6 @@ impl Description {
             return Err(FileError::TensorList { tensor, stored: false });
         }
         Ok(Some(Description { kind, version, text }))
-=======
-        let Fields {
-            kind,
-            version,
-            parameters: _,
-            crc32c: Unique(mut checksums),
-        } = serde_json::from_str(&text).map_err(FileError::Description)?;
-        for (name, entry) in &mut header.tensors {
-            entry.checksum = checksums.remove(name);
-            if entry.checksum.is_none() {
-                return Err(FileError::TensorList {
-                    tensor: name.clone(),
-                    stored: true,
-                });
-            }
-        }
-        if let Some((tensor, _)) = checksums.pop_first() {
-            return Err(FileError::TensorList {
-                tensor,
-                stored: false,
-            });
-        }
-        Ok(Some(Description {
-            kind,
-            version,
-            text,
-        }))
->>>>>>> gguf
     }
 }
 
@@ -157,26 +111,12 @@ pub(super) fn description_text(
         parameters: &'a serde_json::Value,
         crc32c: &'a BTreeMap<&'a str, Crc32c>,
     }
-<<<<<<< HEAD
     serde_json::to_string(&Text { kind, version, parameters, crc32c: checksums }).map_err(FileError::Description)
 }
 
 /// The checksum of all that a header says, whatever its JSON looks like: the description, the other metadata in order of
 /// key, the tensors in order of name; each text followed by a zero byte. So a file that another program has read and
 /// saved again in its own order, with the metadata, is still ours.
-=======
-    serde_json::to_string(&Text {
-        kind,
-        version,
-        parameters,
-        crc32c: checksums,
-    })
-    .map_err(FileError::Description)
-}
-
-/// The checksum of all that a header says, whatever its JSON looks like: the description, the other metadata in order of
-/// key, the tensors in order of their bytes; each text followed by a zero byte.
->>>>>>> gguf
 ///
 /// The description alone would not do: a flipped bit that turns the shape `[0, 4]` into `[0, 5]` changes no length.
 pub(super) fn header_checksum<'a>(

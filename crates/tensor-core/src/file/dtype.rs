@@ -100,14 +100,7 @@ impl Dtype {
 
     /// Bytes of a tensor of this type and `shape`; `None` if that is more than a `usize` can say.
     pub fn byte_len(self, shape: &[usize]) -> Option<usize> {
-<<<<<<< HEAD
         shape.iter().try_fold(1usize, |product, &dim| product.checked_mul(dim))?.checked_mul(self.size())
-=======
-        shape
-            .iter()
-            .try_fold(1usize, |product, &dim| product.checked_mul(dim))?
-            .checked_mul(self.size())
->>>>>>> gguf
     }
 }
 
@@ -140,14 +133,7 @@ impl FromStr for Dtype {
     type Err = NotADtype;
 
     fn from_str(text: &str) -> Result<Self, NotADtype> {
-<<<<<<< HEAD
         Dtype::ALL.into_iter().find(|dtype| dtype.to_string() == text).ok_or(NotADtype)
-=======
-        Dtype::ALL
-            .into_iter()
-            .find(|dtype| dtype.to_string() == text)
-            .ok_or(NotADtype)
->>>>>>> gguf
     }
 }
 

@@ -23,13 +23,7 @@ pub enum FileError {
     },
 
     /// The file is shorter than its header, or than the eight bytes that tell the header's length.
-<<<<<<< HEAD
     #[error("header of {header} bytes in a file of {file} bytes: the file is cut or not safetensors")]
-=======
-    #[error(
-        "header of {header} bytes in a file of {file} bytes: the file is cut or not safetensors"
-    )]
->>>>>>> gguf
     HeaderLength {
         /// Bytes of the header with its length field.
         header: u64,
@@ -90,13 +84,7 @@ pub enum FileError {
     },
 
     /// The tensors end before or after the file does.
-<<<<<<< HEAD
     #[error("tensors of {tensors} bytes in a data section of {section} bytes: the file is cut or has a tail")]
-=======
-    #[error(
-        "tensors of {tensors} bytes in a data section of {section} bytes: the file is cut or has a tail"
-    )]
->>>>>>> gguf
     DataLength {
         /// Bytes of all tensors.
         tensors: usize,
@@ -211,20 +199,11 @@ pub enum FileError {
 
 impl FileError {
     pub(super) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
-<<<<<<< HEAD
         FileError::Io { action, path: path.to_owned(), source }
-=======
-        FileError::Io {
-            action,
-            path: path.to_owned(),
-            source,
-        }
->>>>>>> gguf
     }
 }
 
 fn count(len: Option<usize>) -> String {
-<<<<<<< HEAD
     len.map_or_else(|| "more bytes than can be counted".to_owned(), |len| format!("{len} bytes"))
 }
 
@@ -234,25 +213,4 @@ fn side(stored: bool) -> &'static str {
 
 fn kind(found: Option<&str>) -> String {
     found.map_or_else(|| "a file without description".to_owned(), |kind| format!("a {kind} file"))
-=======
-    len.map_or_else(
-        || "more bytes than can be counted".to_owned(),
-        |len| format!("{len} bytes"),
-    )
-}
-
-fn side(stored: bool) -> &'static str {
-    if stored {
-        "the file"
-    } else {
-        "its description"
-    }
-}
-
-fn kind(found: Option<&str>) -> String {
-    found.map_or_else(
-        || "a file without description".to_owned(),
-        |kind| format!("a {kind} file"),
-    )
->>>>>>> gguf
 }

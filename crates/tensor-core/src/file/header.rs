@@ -49,42 +49,17 @@ impl Header {
     ///
     /// Uses less than 16 times the header's length of heap (see the test of hostile files).
     pub(super) fn parse(file: &[u8]) -> Result<Header, FileError> {
-<<<<<<< HEAD
         let cut = |header| FileError::HeaderLength { header, file: file.len() as u64 };
         let (field, rest) = file.split_first_chunk::<LENGTH_FIELD>().ok_or_else(|| cut(LENGTH_FIELD as u64))?;
-=======
-        let cut = |header| FileError::HeaderLength {
-            header,
-            file: file.len() as u64,
-        };
-        let (field, rest) = file
-            .split_first_chunk::<LENGTH_FIELD>()
-            .ok_or_else(|| cut(LENGTH_FIELD as u64))?;
->>>>>>> gguf
         let claimed = u64::from_le_bytes(*field);
         if claimed > MAX_HEADER_LEN {
             return Err(FileError::HeaderTooLong { header: claimed });
         }
-<<<<<<< HEAD
         let json = usize::try_from(claimed).ok().and_then(|len| rest.get(..len)).ok_or_else(|| cut(claimed + LENGTH_FIELD as u64))?;
         let data = LENGTH_FIELD + json.len();
         let text = std::str::from_utf8(json).map_err(FileError::HeaderText)?;
         let Raw { metadata, tensors } = serde_json::from_str(text).map_err(FileError::Header)?;
         let header = Header { metadata, tensors, data };
-=======
-        let json = usize::try_from(claimed)
-            .ok()
-            .and_then(|len| rest.get(..len))
-            .ok_or_else(|| cut(claimed + LENGTH_FIELD as u64))?;
-        let data = LENGTH_FIELD + json.len();
-        let text = std::str::from_utf8(json).map_err(FileError::HeaderText)?;
-        let Raw { metadata, tensors } = serde_json::from_str(text).map_err(FileError::Header)?;
-        let header = Header {
-            metadata,
-            tensors,
-            data,
-        };
->>>>>>> gguf
         header.check(file.len() - data)?;
         Ok(header)
     }
@@ -104,60 +79,25 @@ impl Header {
         for (name, entry) in self.in_order() {
             let &Entry { begin, end, .. } = entry;
             if begin != expected || end < begin {
-<<<<<<< HEAD
                 return Err(FileError::Offsets { tensor: name.to_owned(), begin, end, expected });
-=======
-                return Err(FileError::Offsets {
-                    tensor: name.to_owned(),
-                    begin,
-                    end,
-                    expected,
-                });
->>>>>>> gguf
             }
             check_len(name, entry.dtype, &entry.shape, end - begin)?;
             expected = end;
         }
         if expected != section {
-<<<<<<< HEAD
             return Err(FileError::DataLength { tensors: expected, section });
-=======
-            return Err(FileError::DataLength {
-                tensors: expected,
-                section,
-            });
->>>>>>> gguf
         }
         Ok(())
     }
 }
 
 /// Whether `len` bytes are a tensor of this type and shape.
-<<<<<<< HEAD
 pub(super) fn check_len(name: &str, dtype: Dtype, shape: &[usize], len: usize) -> Result<(), FileError> {
-=======
-pub(super) fn check_len(
-    name: &str,
-    dtype: Dtype,
-    shape: &[usize],
-    len: usize,
-) -> Result<(), FileError> {
->>>>>>> gguf
     let want = dtype.byte_len(shape);
     if want == Some(len) {
         return Ok(());
     }
-<<<<<<< HEAD
     Err(FileError::Length { tensor: name.to_owned(), dtype, shape: shape.to_vec(), want, len })
-=======
-    Err(FileError::Length {
-        tensor: name.to_owned(),
-        dtype,
-        shape: shape.to_vec(),
-        want,
-        len,
-    })
->>>>>>> gguf
 }
 
 struct Raw {
@@ -179,25 +119,13 @@ impl<'de> Deserialize<'de> for Raw {
                 let (mut metadata, mut tensors) = (None, BTreeMap::new());
                 while let Some(name) = map.next_key::<String>()? {
                     if name == METADATA {
-<<<<<<< HEAD
                         let Unique(entries) = map.next_value::<Option<Unique<String>>>()?.unwrap_or_default();
-=======
-                        let Unique(entries) = map
-                            .next_value::<Option<Unique<String>>>()?
-                            .unwrap_or_default();
->>>>>>> gguf
                         if metadata.replace(entries).is_some() {
                             return Err(twice(&name));
                         }
                         continue;
                     }
-<<<<<<< HEAD
                     let entry = map.next_value::<Entry>().map_err(|e| de::Error::custom(format_args!("tensor `{name}`: {e}")))?;
-=======
-                    let entry = map
-                        .next_value::<Entry>()
-                        .map_err(|e| de::Error::custom(format_args!("tensor `{name}`: {e}")))?;
->>>>>>> gguf
                     match tensors.entry(name) {
                         std::collections::btree_map::Entry::Vacant(place) => place.insert(entry),
                         std::collections::btree_map::Entry::Occupied(place) => {
@@ -205,14 +133,7 @@ impl<'de> Deserialize<'de> for Raw {
                         }
                     };
                 }
-<<<<<<< HEAD
                 Ok(Raw { metadata: metadata.unwrap_or_default(), tensors })
-=======
-                Ok(Raw {
-                    metadata: metadata.unwrap_or_default(),
-                    tensors,
-                })
->>>>>>> gguf
             }
         }
         deserializer.deserialize_map(RawVisitor)
@@ -229,27 +150,9 @@ impl<'de> Deserialize<'de> for Entry {
             shape: Shape,
             data_offsets: (usize, usize),
         }
-<<<<<<< HEAD
         let Fields { dtype, shape: Shape(shape), data_offsets: (begin, end) } = Fields::deserialize(deserializer)?;
         let dtype = Dtype::from_code(&dtype).ok_or_else(|| de::Error::custom(format_args!("dtype `{dtype}` is none this build reads")))?;
         Ok(Entry { dtype, shape, begin, end, checksum: None })
-=======
-        let Fields {
-            dtype,
-            shape: Shape(shape),
-            data_offsets: (begin, end),
-        } = Fields::deserialize(deserializer)?;
-        let dtype = Dtype::from_code(&dtype).ok_or_else(|| {
-            de::Error::custom(format_args!("dtype `{dtype}` is none this build reads"))
-        })?;
-        Ok(Entry {
-            dtype,
-            shape,
-            begin,
-            end,
-            checksum: None,
-        })
->>>>>>> gguf
     }
 }
 

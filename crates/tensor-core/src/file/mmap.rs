@@ -1,28 +1,14 @@
 //! Memory the operating system hands out by the page: anonymous and huge, or the file itself.
 //!
 //! The `unsafe` of `file` is all here: mapping a file, which is sound only while nobody changes it.
-<<<<<<< HEAD
 #![expect(unsafe_code, reason = "mapping a file is unsafe, and so are the functions that pass this on")]
 
-=======
-#![expect(
-    unsafe_code,
-    reason = "mapping a file is unsafe, and so are the functions that pass this on"
-)]
-
-use std::fs;
-use std::io;
->>>>>>> gguf
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
 
 use memmap2::{Mmap, MmapMut};
 
-<<<<<<< HEAD
 use super::bytes::{Bytes, open_regular};
-=======
-use super::bytes::Bytes;
->>>>>>> gguf
 use super::container::File;
 use super::error::FileError;
 
@@ -77,17 +63,8 @@ impl Bytes {
     pub unsafe fn map(path: impl AsRef<Path>) -> Result<Bytes, FileError> {
         let path = path.as_ref();
         let map = || {
-<<<<<<< HEAD
             let (file, len) = open_regular(path)?;
             if len == 0 {
-=======
-            let file = fs::File::open(path)?;
-            let meta = file.metadata()?;
-            if !meta.is_file() {
-                return Err(io::Error::other("not a regular file"));
-            }
-            if meta.len() == 0 {
->>>>>>> gguf
                 // The system refuses to map nothing.
                 return Ok(Bytes::default());
             }

@@ -20,13 +20,7 @@
 //! ```
 
 #[cfg(target_endian = "big")]
-<<<<<<< HEAD
 compile_error!("stored tensors are little-endian and used in place: big-endian machines are not supported");
-=======
-compile_error!(
-    "stored tensors are little-endian and used in place: big-endian machines are not supported"
-);
->>>>>>> gguf
 
 mod bytes;
 mod checksum;

@@ -29,14 +29,7 @@ use super::error::FileError;
 /// # std::fs::remove_file(&path).unwrap();
 /// # Ok::<(), scant_tensor_core::file::FileError>(())
 /// ```
-<<<<<<< HEAD
 pub fn replace(path: impl AsRef<Path>, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), FileError> {
-=======
-pub fn replace(
-    path: impl AsRef<Path>,
-    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> Result<(), FileError> {
->>>>>>> gguf
     let path = path.as_ref();
     let (file, partial) = create_beside(path).map_err(|e| FileError::io("write", path, e))?;
     let written = write_and_rename(file, &partial, path, write);
@@ -49,13 +42,7 @@ pub fn replace(
 
 fn create_beside(path: &Path) -> io::Result<(fs::File, PathBuf)> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
-<<<<<<< HEAD
     let name = path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path ends in no file name"))?;
-=======
-    let name = path.file_name().ok_or_else(|| {
-        io::Error::new(io::ErrorKind::InvalidInput, "the path ends in no file name")
-    })?;
->>>>>>> gguf
     loop {
         let mut partial = std::ffi::OsString::from(".");
         partial.push(name);
@@ -71,16 +58,7 @@ fn create_beside(path: &Path) -> io::Result<(fs::File, PathBuf)> {
     }
 }
 
-<<<<<<< HEAD
 fn write_and_rename(file: fs::File, partial: &Path, path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-=======
-fn write_and_rename(
-    file: fs::File,
-    partial: &Path,
-    path: &Path,
-    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> io::Result<()> {
->>>>>>> gguf
     let mut out = BufWriter::new(file);
     write(&mut out)?;
     let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
@@ -91,15 +69,7 @@ fn write_and_rename(
     // The new name is kept by the folder. Some file systems cannot flush folders; the file is whole either way.
     #[cfg(unix)]
     if let Some(folder) = path.parent() {
-<<<<<<< HEAD
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-=======
-        let folder = if folder.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            folder
-        };
->>>>>>> gguf
         let _ = fs::File::open(folder).and_then(|folder| folder.sync_all());
     }
     Ok(())

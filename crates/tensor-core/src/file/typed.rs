@@ -38,30 +38,16 @@ impl<T: Pod> Typed<T> {
     pub fn new(bytes: Bytes) -> Result<Self, FileError> {
         let bytes = match bytes.cast::<T>() {
             Ok(_) => bytes,
-<<<<<<< HEAD
             Err(FileError::Cast { reason: PodCastError::TargetAlignmentGreaterAndInputNotAligned, .. })
                 if bytes.len().is_multiple_of(size_of::<T>().max(1)) =>
             {
                 Bytes::from(&bytes[..])
             }
-=======
-            Err(FileError::Cast {
-                reason: PodCastError::TargetAlignmentGreaterAndInputNotAligned,
-                ..
-            }) if bytes.len().is_multiple_of(size_of::<T>().max(1)) => Bytes::from(&bytes[..]),
->>>>>>> gguf
             Err(error) => return Err(error),
         };
         // Owned bytes are aligned to 64; an element that wants more is refused here rather than in `deref`.
         bytes.cast::<T>()?;
-<<<<<<< HEAD
         Ok(Typed { bytes, element: PhantomData })
-=======
-        Ok(Typed {
-            bytes,
-            element: PhantomData,
-        })
->>>>>>> gguf
     }
 
     /// The elements in `range`, sharing this owner.
@@ -70,22 +56,8 @@ impl<T: Pod> Typed<T> {
     /// If `range` is not within `0..self.len()`.
     #[must_use]
     pub fn slice(&self, range: Range<usize>) -> Self {
-<<<<<<< HEAD
         assert!(range.start <= range.end && range.end <= self.len(), "Typed::slice: {range:?} of {} elements", self.len());
         Typed { bytes: self.bytes.slice(range.start * size_of::<T>()..range.end * size_of::<T>()), element: PhantomData }
-=======
-        assert!(
-            range.start <= range.end && range.end <= self.len(),
-            "Typed::slice: {range:?} of {} elements",
-            self.len()
-        );
-        Typed {
-            bytes: self
-                .bytes
-                .slice(range.start * size_of::<T>()..range.end * size_of::<T>()),
-            element: PhantomData,
-        }
->>>>>>> gguf
     }
 }
 
@@ -106,14 +78,7 @@ impl<T: Pod> Deref for Typed<T> {
 
 impl<T> Default for Typed<T> {
     fn default() -> Self {
-<<<<<<< HEAD
         Typed { bytes: Bytes::default(), element: PhantomData }
-=======
-        Typed {
-            bytes: Bytes::default(),
-            element: PhantomData,
-        }
->>>>>>> gguf
     }
 }
 
@@ -122,14 +87,7 @@ impl<T: Pod> From<&[T]> for Typed<T> {
     fn from(elements: &[T]) -> Self {
         let mut bytes = OwnedBytes::zeroed(size_of_val(elements));
         bytes.cast_mut::<T>().copy_from_slice(elements);
-<<<<<<< HEAD
         Typed { bytes: bytes.freeze(), element: PhantomData }
-=======
-        Typed {
-            bytes: bytes.freeze(),
-            element: PhantomData,
-        }
->>>>>>> gguf
     }
 }
 
@@ -165,14 +123,7 @@ mod tests {
         for begin in 0..16 {
             let part = bytes.slice(begin..begin + 8);
             let typed = Typed::<u32>::new(part.clone()).unwrap();
-<<<<<<< HEAD
             let want: Vec<u32> = part.chunks(4).map(|c| u32::from_le_bytes([c[0], c[1], c[2], c[3]])).collect();
-=======
-            let want: Vec<u32> = part
-                .chunks(4)
-                .map(|c| u32::from_le_bytes([c[0], c[1], c[2], c[3]]))
-                .collect();
->>>>>>> gguf
             assert_eq!(typed[..], want);
             assert_eq!(typed.as_bytes().as_ptr() == part.as_ptr(), begin % 4 == 0);
         }

@@ -127,15 +127,7 @@ impl<'a> Writer<'a> {
     ///
     /// # Errors
     /// [`FileError::Taken`] for a key that is already set or is one of our own two.
-<<<<<<< HEAD
     pub fn metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Result<Self, FileError> {
-=======
-    pub fn metadata(
-        mut self,
-        key: impl Into<String>,
-        value: impl Into<String>,
-    ) -> Result<Self, FileError> {
->>>>>>> gguf
         let key = key.into();
         if key == DESCRIPTION || key == HEADER_CHECKSUM || self.metadata.contains_key(&key) {
             return Err(FileError::Taken { name: key });
@@ -161,16 +153,7 @@ impl<'a> Writer<'a> {
         if name == METADATA || !self.names.insert(name.clone()) {
             return Err(FileError::Taken { name });
         }
-<<<<<<< HEAD
         self.tensors.push(Tensor { name, dtype, shape: shape.to_vec(), data });
-=======
-        self.tensors.push(Tensor {
-            name,
-            dtype,
-            shape: shape.to_vec(),
-            data,
-        });
->>>>>>> gguf
         Ok(())
     }
 
@@ -206,27 +189,14 @@ impl<'a> Writer<'a> {
         let header = self.header(&order)?;
         let len = header.len() + order.iter().map(|t| t.data.as_slice().len()).sum::<usize>();
         let mut bytes = OwnedBytes::zeroed(len);
-<<<<<<< HEAD
         write_all(&header, &order, &mut &mut bytes[..]).map_err(|e| FileError::io("write", Path::new("to memory"), e))?;
-=======
-        write_all(&header, &order, &mut &mut bytes[..])
-            .map_err(|e| FileError::io("write", Path::new("to memory"), e))?;
->>>>>>> gguf
         Ok(bytes.freeze())
     }
 
     fn order(&self) -> Vec<&Tensor<'a>> {
         let mut order: Vec<_> = self.tensors.iter().collect();
         order.sort_by_key(|tensor| {
-<<<<<<< HEAD
             if tensor.data.as_slice().len().is_multiple_of(ALIGNMENT) { (false, 0) } else { (true, usize::MAX - tensor.dtype.size()) }
-=======
-            if tensor.data.as_slice().len().is_multiple_of(ALIGNMENT) {
-                (false, 0)
-            } else {
-                (true, usize::MAX - tensor.dtype.size())
-            }
->>>>>>> gguf
         });
         order
     }
@@ -239,28 +209,12 @@ impl<'a> Writer<'a> {
             shape: &'b [usize],
             data_offsets: [usize; 2],
         }
-<<<<<<< HEAD
         let sums = order.iter().map(|t| (t.name.as_str(), Crc32c::of(t.data.as_slice())));
         let text = description_text(&self.kind, self.version, &self.parameters, &sums.collect())?;
         let mut by_name: Vec<_> = order.iter().map(|t| (t.name.as_str(), t.dtype, &t.shape[..])).collect();
         by_name.sort_unstable_by_key(|&(name, ..)| name);
         let checksum = header_checksum(&text, &self.metadata, by_name.into_iter()).to_string();
         let mut metadata: BTreeMap<&str, &str> = self.metadata.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-=======
-        let sums = order
-            .iter()
-            .map(|t| (t.name.as_str(), Crc32c::of(t.data.as_slice())));
-        let text = description_text(&self.kind, self.version, &self.parameters, &sums.collect())?;
-        let tensors = order
-            .iter()
-            .map(|t| (t.name.as_str(), t.dtype, &t.shape[..]));
-        let checksum = header_checksum(&text, &self.metadata, tensors).to_string();
-        let mut metadata: BTreeMap<&str, &str> = self
-            .metadata
-            .iter()
-            .map(|(key, value)| (key.as_str(), value.as_str()))
-            .collect();
->>>>>>> gguf
         metadata.insert(DESCRIPTION, &text);
         metadata.insert(HEADER_CHECKSUM, &checksum);
 
@@ -270,15 +224,7 @@ impl<'a> Writer<'a> {
         let mut begin = 0;
         for tensor in order {
             let end = begin + tensor.data.as_slice().len();
-<<<<<<< HEAD
             let entry = Entry { dtype: tensor.dtype.code(), shape: &tensor.shape, data_offsets: [begin, end] };
-=======
-            let entry = Entry {
-                dtype: tensor.dtype.code(),
-                shape: &tensor.shape,
-                data_offsets: [begin, end],
-            };
->>>>>>> gguf
             header.push(b',');
             member(&mut header, &tensor.name, &entry)?;
             begin = end;
@@ -302,11 +248,5 @@ fn member(json: &mut Vec<u8>, key: &str, value: &impl Serialize) -> Result<(), F
 
 fn write_all(header: &[u8], order: &[&Tensor<'_>], out: &mut dyn Write) -> io::Result<()> {
     out.write_all(header)?;
-<<<<<<< HEAD
     order.iter().try_for_each(|tensor| out.write_all(tensor.data.as_slice()))
-=======
-    order
-        .iter()
-        .try_for_each(|tensor| out.write_all(tensor.data.as_slice()))
->>>>>>> gguf
 }
