@@ -1,7 +1,6 @@
 //! Compressed matrix formats and the SIMD kernels that run them: `y += W x`, where `W` is a sum of cheap terms.
 #![deny(unsafe_code)]
 
-<<<<<<< HEAD
 mod error;
 pub mod file;
 pub mod format;
@@ -9,9 +8,6 @@ pub mod isa;
 mod kernels;
 mod linear;
 mod prepared;
-=======
-pub mod file;
->>>>>>> gguf
 pub mod progress;
 pub mod rng;
 pub mod simd;

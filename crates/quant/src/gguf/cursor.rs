@@ -17,11 +17,7 @@ const MAX_COUNT: u64 = 1 << 30;
 
 impl<'a> Cursor<'a> {
     pub(super) fn new(bytes: &'a [u8], wide: bool) -> Self {
-        Cursor {
-            bytes,
-            pos: 0,
-            wide,
-        }
+        Cursor { bytes, pos: 0, wide }
     }
 
     pub(super) fn set_wide(&mut self, wide: bool) {
@@ -47,12 +43,7 @@ impl<'a> Cursor<'a> {
     pub(super) fn take(&mut self, need: u64, what: impl Display) -> Result<&'a [u8], Error> {
         let have = self.remaining();
         if need > have as u64 {
-            return Err(Error::Truncated {
-                what: what.to_string(),
-                offset: self.pos,
-                need,
-                have,
-            });
+            return Err(Error::Truncated { what: what.to_string(), offset: self.pos, need, have });
         }
         let taken = &self.bytes[self.pos..][..need as usize];
         self.pos += taken.len();
@@ -74,47 +65,25 @@ impl<'a> Cursor<'a> {
 
     /// A count, length or dimension: 8 bytes, or 4 in version 1.
     pub(super) fn count(&mut self, what: impl Display) -> Result<u64, Error> {
-        if self.wide {
-            self.u64(what)
-        } else {
-            self.u32(what).map(u64::from)
-        }
+        if self.wide { self.u64(what) } else { self.u32(what).map(u64::from) }
     }
 
     /// A count of things of which each takes at least `min_bytes`: refused at once when they cannot all be there, so
     /// that the number may be used for an allocation.
-    pub(super) fn count_of(
-        &mut self,
-        min_bytes: usize,
-        what: impl Display,
-    ) -> Result<usize, Error> {
+    pub(super) fn count_of(&mut self, min_bytes: usize, what: impl Display) -> Result<usize, Error> {
         let count = self.count(&what)?;
         if count > MAX_COUNT {
-            return Err(Error::Limit {
-                what: what.to_string(),
-                value: count,
-                limit: MAX_COUNT,
-            });
+            return Err(Error::Limit { what: what.to_string(), value: count, limit: MAX_COUNT });
         }
         self.expect(count as usize, min_bytes, what)?;
         Ok(count as usize)
     }
 
     /// Checks that `count` things of at least `min_bytes` each can follow.
-    pub(super) fn expect(
-        &self,
-        count: usize,
-        min_bytes: usize,
-        what: impl Display,
-    ) -> Result<(), Error> {
+    pub(super) fn expect(&self, count: usize, min_bytes: usize, what: impl Display) -> Result<(), Error> {
         let need = count as u64 * min_bytes as u64;
         if need > self.remaining() as u64 {
-            return Err(Error::Truncated {
-                what: format!("{what} ({count})"),
-                offset: self.pos,
-                need,
-                have: self.remaining(),
-            });
+            return Err(Error::Truncated { what: format!("{what} ({count})"), offset: self.pos, need, have: self.remaining() });
         }
         Ok(())
     }
@@ -124,16 +93,10 @@ impl<'a> Cursor<'a> {
         let len = self.count(format_args!("length of {what}"))?;
         let max = max.min(MAX_COUNT);
         if len > max {
-            return Err(Error::Limit {
-                what: format!("length of {what}"),
-                value: len,
-                limit: max,
-            });
+            return Err(Error::Limit { what: format!("length of {what}"), value: len, limit: max });
         }
         let bytes = self.take(len, &what)?;
-        std::str::from_utf8(bytes).map_err(|e| Error::Corrupt {
-            what: what.to_string(),
-            detail: format!("not UTF-8 after {} bytes", e.valid_up_to()),
-        })
+        std::str::from_utf8(bytes)
+            .map_err(|e| Error::Corrupt { what: what.to_string(), detail: format!("not UTF-8 after {} bytes", e.valid_up_to()) })
     }
 }

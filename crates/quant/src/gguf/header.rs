@@ -81,14 +81,7 @@ impl Header {
             let start = cursor.pos().next_multiple_of(alignment);
             place(bytes, &mut tensors, start, alignment)?;
         }
-        Ok(Header {
-            version,
-            alignment,
-            entries,
-            tensors,
-            by_key,
-            by_name,
-        })
+        Ok(Header { version, alignment, entries, tensors, by_key, by_name })
     }
 
     pub(super) fn find_entry(&self, bytes: &[u8], key: &str) -> Option<&Entry> {
@@ -96,13 +89,7 @@ impl Header {
     }
 
     pub(super) fn find_tensor(&self, bytes: &[u8], name: &str) -> Option<&TensorInfo> {
-        find(
-            bytes,
-            &self.tensors,
-            |tensor| &tensor.name,
-            &self.by_name,
-            name,
-        )
+        find(bytes, &self.tensors, |tensor| &tensor.name, &self.by_name, name)
     }
 }
 
@@ -110,11 +97,7 @@ impl Entry {
     pub(super) fn value<'a>(&self, bytes: &'a [u8], version: u32) -> Result<Value<'a>, Error> {
         let mut cursor = Cursor::new(&bytes[self.value.clone()], version > 1);
         let key = text(bytes, &self.key);
-        value::read(
-            &mut cursor,
-            self.value_type,
-            &format_args!("metadata key `{key}`"),
-        )
+        value::read(&mut cursor, self.value_type, &format_args!("metadata key `{key}`"))
     }
 }
 
@@ -126,21 +109,13 @@ pub(super) fn text<'a>(bytes: &'a [u8], range: &Range<usize>) -> &'a str {
 fn read_version(cursor: &mut Cursor<'_>) -> Result<u32, Error> {
     let magic: [u8; 4] = cursor.array("the magic number")?;
     if &magic != b"GGUF" {
-        return Err(Error::Magic {
-            found: magic.escape_ascii().to_string(),
-        });
+        return Err(Error::Magic { found: magic.escape_ascii().to_string() });
     }
     let version = cursor.u32("the version")?;
     match version {
         1..=3 => Ok(version),
-        _ if (1..=0xffff).contains(&version.swap_bytes()) => Err(Error::BigEndian {
-            version: version.swap_bytes(),
-        }),
-        _ => Err(Error::UnsupportedVersion {
-            format: "GGUF",
-            version,
-            supported: "1 to 3",
-        }),
+        _ if (1..=0xffff).contains(&version.swap_bytes()) => Err(Error::BigEndian { version: version.swap_bytes() }),
+        _ => Err(Error::UnsupportedVersion { format: "GGUF", version, supported: "1 to 3" }),
     }
 }
 
@@ -155,19 +130,10 @@ fn read_entry(cursor: &mut Cursor<'_>, i: usize) -> Result<Entry, Error> {
     let value_type = ValueType::from_id(id).ok_or_else(|| value::unknown_type(id, &what))?;
     let start = cursor.pos();
     value::read(cursor, value_type, &what)?;
-    Ok(Entry {
-        key: key_end - key.len()..key_end,
-        value: start..cursor.pos(),
-        value_type,
-    })
+    Ok(Entry { key: key_end - key.len()..key_end, value: start..cursor.pos(), value_type })
 }
 
-fn read_alignment(
-    bytes: &[u8],
-    version: u32,
-    entries: &[Entry],
-    by_key: &[u32],
-) -> Result<usize, Error> {
+fn read_alignment(bytes: &[u8], version: u32, entries: &[Entry], by_key: &[u32]) -> Result<usize, Error> {
     let key = "general.alignment";
     let Some(entry) = find(bytes, entries, |entry| &entry.key, by_key, key) else {
         return Ok(DEFAULT_ALIGNMENT);
@@ -175,14 +141,8 @@ fn read_alignment(
     let value = entry.value(bytes, version)?;
     match <u32 as value::FromValue>::from_value(&value) {
         // Wider than any page, and padding to it cannot overflow.
-        Some(alignment) if alignment.is_power_of_two() && alignment <= 1 << 20 => {
-            Ok(alignment as usize)
-        }
-        _ => Err(Error::KeyType {
-            key: key.to_string(),
-            want: "a power of two up to 1048576".to_string(),
-            found: value.to_string(),
-        }),
+        Some(alignment) if alignment.is_power_of_two() && alignment <= 1 << 20 => Ok(alignment as usize),
+        _ => Err(Error::KeyType { key: key.to_string(), want: "a power of two up to 1048576".to_string(), found: value.to_string() }),
     }
 }
 
@@ -195,17 +155,10 @@ fn read_tensor_info(cursor: &mut Cursor<'_>, i: usize) -> Result<TensorInfo, Err
     }
     let n_dims = cursor.u32(format_args!("tensor `{name}`: number of dimensions"))?;
     if n_dims > MAX_DIMS {
-        return Err(Error::Limit {
-            what: format!("tensor `{name}`: number of dimensions"),
-            value: n_dims.into(),
-            limit: MAX_DIMS.into(),
-        });
+        return Err(Error::Limit { what: format!("tensor `{name}`: number of dimensions"), value: n_dims.into(), limit: MAX_DIMS.into() });
     }
     if n_dims == 0 {
-        return Err(Error::Corrupt {
-            what: format!("tensor `{name}`"),
-            detail: "it has no dimensions".to_string(),
-        });
+        return Err(Error::Corrupt { what: format!("tensor `{name}`"), detail: "it has no dimensions".to_string() });
     }
     let mut wide_dims = [1u64; MAX_DIMS as usize];
     for dim in &mut wide_dims[..n_dims as usize] {
@@ -213,10 +166,7 @@ fn read_tensor_info(cursor: &mut Cursor<'_>, i: usize) -> Result<TensorInfo, Err
     }
     let wide_dims = &wide_dims[..n_dims as usize];
     if wide_dims.contains(&0) {
-        return Err(Error::Corrupt {
-            what: format!("tensor `{name}`"),
-            detail: format!("a dimension of {wide_dims:?} is zero"),
-        });
+        return Err(Error::Corrupt { what: format!("tensor `{name}`"), detail: format!("a dimension of {wide_dims:?} is zero") });
     }
     let mut dims = [1usize; MAX_DIMS as usize];
     let mut product = Some(1usize);
@@ -226,10 +176,7 @@ fn read_tensor_info(cursor: &mut Cursor<'_>, i: usize) -> Result<TensorInfo, Err
     }
     // Indices of weights fit `isize`, so that callers may compute with them.
     if product.is_none_or(|p| p > isize::MAX as usize) {
-        return Err(Error::Overflow {
-            what: format!("dimensions of tensor `{name}`"),
-            factors: wide_dims.to_vec(),
-        });
+        return Err(Error::Overflow { what: format!("dimensions of tensor `{name}`"), factors: wide_dims.to_vec() });
     }
     let type_id = cursor.u32(format_args!("tensor `{name}`: type"))?;
     let offset = cursor.u64(format_args!("tensor `{name}`: offset"))?;
@@ -238,36 +185,20 @@ fn read_tensor_info(cursor: &mut Cursor<'_>, i: usize) -> Result<TensorInfo, Err
         value: offset,
         limit: usize::MAX as u64,
     })?;
-    Ok(TensorInfo {
-        name: name_end - name.len()..name_end,
-        type_id,
-        n_dims,
-        dims,
-        data: offset..offset,
-    })
+    Ok(TensorInfo { name: name_end - name.len()..name_end, type_id, n_dims, dims, data: offset..offset })
 }
 
 /// Turns relative offsets into byte ranges: aligned, in the order of the list, without overlap, inside the file.
-fn place(
-    bytes: &[u8],
-    tensors: &mut [TensorInfo],
-    start: usize,
-    alignment: usize,
-) -> Result<(), Error> {
+fn place(bytes: &[u8], tensors: &mut [TensorInfo], start: usize, alignment: usize) -> Result<(), Error> {
     let mut previous_end = start;
     for i in 0..tensors.len() {
         let next_offset = tensors.get(i + 1).map(|next| next.data.start);
         let tensor = &mut tensors[i];
         let name = text(bytes, &tensor.name);
-        let corrupt = |detail| Error::Corrupt {
-            what: format!("tensor `{name}`"),
-            detail,
-        };
+        let corrupt = |detail| Error::Corrupt { what: format!("tensor `{name}`"), detail };
         let offset = tensor.data.start;
         if !offset.is_multiple_of(alignment) {
-            return Err(corrupt(format!(
-                "offset {offset} is not a multiple of the alignment, {alignment}"
-            )));
+            return Err(corrupt(format!("offset {offset} is not a multiple of the alignment, {alignment}")));
         }
         let overflow = || Error::Overflow {
             what: format!("tensor `{name}`: offset and size of {:?}", tensor.dims),
@@ -275,18 +206,12 @@ fn place(
         };
         let begin = start.checked_add(offset).ok_or_else(overflow)?;
         if begin < previous_end {
-            return Err(corrupt(format!(
-                "it starts at byte {begin}, and what lies before it ends at {previous_end}"
-            )));
+            return Err(corrupt(format!("it starts at byte {begin}, and what lies before it ends at {previous_end}")));
         }
         let end = match BlockType::from_id(tensor.type_id) {
             Some(ty) => {
                 let rows: usize = tensor.dims[1..].iter().product();
-                let len = ty
-                    .row_bytes(tensor.dims[0])
-                    .map_err(|e| corrupt(e.to_string()))?
-                    .checked_mul(rows)
-                    .ok_or_else(overflow)?;
+                let len = ty.row_bytes(tensor.dims[0]).map_err(|e| corrupt(e.to_string()))?.checked_mul(rows).ok_or_else(overflow)?;
                 begin.checked_add(len).ok_or_else(overflow)?
             }
             None => match next_offset {
@@ -309,42 +234,23 @@ fn place(
 }
 
 /// The order of `items` by name, which must differ.
-fn sorted<T>(
-    bytes: &[u8],
-    items: &[T],
-    name: impl Fn(&T) -> &Range<usize>,
-    what: &'static str,
-) -> Result<Vec<u32>, Error> {
+fn sorted<T>(bytes: &[u8], items: &[T], name: impl Fn(&T) -> &Range<usize>, what: &'static str) -> Result<Vec<u32>, Error> {
     // At least 10 bytes of the file stand behind each item, and at most 2^30 items are read.
     let mut order: Vec<u32> = (0..items.len() as u32).collect();
     let of = |i: u32| &bytes[name(&items[i as usize]).clone()];
     order.sort_unstable_by_key(|&i| of(i));
     match order.windows(2).find(|pair| of(pair[0]) == of(pair[1])) {
-        Some(pair) => Err(Error::Duplicate {
-            what,
-            name: text(bytes, name(&items[pair[0] as usize])).to_string(),
-        }),
+        Some(pair) => Err(Error::Duplicate { what, name: text(bytes, name(&items[pair[0] as usize])).to_string() }),
         None => Ok(order),
     }
 }
 
-fn find<'h, T>(
-    bytes: &[u8],
-    items: &'h [T],
-    name: impl Fn(&T) -> &Range<usize>,
-    order: &[u32],
-    want: &str,
-) -> Option<&'h T> {
+fn find<'h, T>(bytes: &[u8], items: &'h [T], name: impl Fn(&T) -> &Range<usize>, order: &[u32], want: &str) -> Option<&'h T> {
     let of = |i: u32| &bytes[name(&items[i as usize]).clone()];
-    let at = order
-        .binary_search_by(|&i| of(i).cmp(want.as_bytes()))
-        .ok()?;
+    let at = order.binary_search_by(|&i| of(i).cmp(want.as_bytes())).ok()?;
     Some(&items[order[at] as usize])
 }
 
 fn empty(what: String) -> Error {
-    Error::Corrupt {
-        what,
-        detail: "it is empty".to_string(),
-    }
+    Error::Corrupt { what, detail: "it is empty".to_string() }
 }

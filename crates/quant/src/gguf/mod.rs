@@ -88,9 +88,7 @@ impl File {
     /// # Errors
     /// [`Error::MissingKey`]; [`Error::KeyType`] if the value is of another type or out of range.
     pub fn get<'a, T: FromValue<'a>>(&'a self, key: &str) -> Result<T, Error> {
-        self.get_optional(key)?.ok_or_else(|| Error::MissingKey {
-            key: key.to_string(),
-        })
+        self.get_optional(key)?.ok_or_else(|| Error::MissingKey { key: key.to_string() })
     }
 
     /// The metadata value under `key`, or `None` without such a key.
@@ -103,11 +101,7 @@ impl File {
         };
         match T::from_value(&value) {
             Some(value) => Ok(Some(value)),
-            None => Err(Error::KeyType {
-                key: key.to_string(),
-                want: T::want(),
-                found: value.to_string(),
-            }),
+            None => Err(Error::KeyType { key: key.to_string(), want: T::want(), found: value.to_string() }),
         }
     }
 
@@ -116,10 +110,7 @@ impl File {
     /// # Errors
     /// None, unless the file changed under its mapping.
     pub fn value(&self, key: &str) -> Result<Option<Value<'_>>, Error> {
-        self.header
-            .find_entry(&self.bytes, key)
-            .map(|entry| entry.value(&self.bytes, self.header.version))
-            .transpose()
+        self.header.find_entry(&self.bytes, key).map(|entry| entry.value(&self.bytes, self.header.version)).transpose()
     }
 
     /// The metadata keys, in the order of the file.
@@ -135,9 +126,7 @@ impl File {
     pub fn tensor(&self, name: &str) -> Result<Tensor<'_>, Error> {
         match self.header.find_tensor(&self.bytes, name) {
             Some(info) => Ok(self.view(info)),
-            None => Err(Error::MissingTensor {
-                name: name.to_string(),
-            }),
+            None => Err(Error::MissingTensor { name: name.to_string() }),
         }
     }
 
@@ -147,10 +136,7 @@ impl File {
     }
 
     fn view<'a>(&'a self, info: &'a TensorInfo) -> Tensor<'a> {
-        Tensor {
-            file: &self.bytes,
-            info,
-        }
+        Tensor { file: &self.bytes, info }
     }
 }
 

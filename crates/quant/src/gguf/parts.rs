@@ -80,11 +80,7 @@ pub const fn layout(ty: BlockType) -> Option<Layout> {
         BlockType::Q5_K => (5, 32, Scaling::BilevelMin),
         BlockType::Q6_K => (6, 16, Scaling::BilevelSymmetric { zero: 32 }),
     };
-    Some(Layout {
-        bits,
-        group_size,
-        scaling,
-    })
+    Some(Layout { bits, group_size, scaling })
 }
 
 /// The parts of one row (or of any whole number of blocks). The buffers are kept from one row to the next.
@@ -110,9 +106,7 @@ impl RowParts {
     /// blocks, [`Error::ShapeMismatch`] if `bytes` has not their size.
     pub fn split(&mut self, ty: BlockType, bytes: &[u8], n: usize) -> Result<Layout, Error> {
         let Some(layout) = layout(ty) else {
-            return Err(Error::NotQuantized {
-                block_type: ty.to_string(),
-            });
+            return Err(Error::NotQuantized { block_type: ty.to_string() });
         };
         blocks::check_sizes(ty, n, bytes.len())?;
         self.codes.clear();
@@ -162,20 +156,14 @@ impl RowParts {
             BlockType::Q6_K => self.each(bytes, |parts, block: &[u8; 210], codes| {
                 blocks::codes_q6_k(block, codes);
                 parts.push_d(block, 208);
-                parts
-                    .scale_codes
-                    .extend(block[192..208].iter().map(|s| s ^ 0x80));
+                parts.scale_codes.extend(block[192..208].iter().map(|s| s ^ 0x80));
             }),
         }
         Ok(layout)
     }
 
     /// Calls `f` for each block and its codes.
-    fn each<const B: usize, const W: usize>(
-        &mut self,
-        bytes: &[u8],
-        f: impl Fn(&mut Self, &[u8; B], &mut [u8; W]),
-    ) {
+    fn each<const B: usize, const W: usize>(&mut self, bytes: &[u8], f: impl Fn(&mut Self, &[u8; B], &mut [u8; W])) {
         let mut codes = std::mem::take(&mut self.codes);
         let (blocks, _) = bytes.as_chunks();
         for (block, codes) in blocks.iter().zip(codes.as_chunks_mut().0) {
@@ -207,18 +195,11 @@ impl RowParts {
     /// # Panics
     /// If `out` has not as many weights as there are codes, or the parts are not of this layout.
     pub fn decode(&self, layout: Layout, out: &mut [f32]) {
-        assert_eq!(
-            self.codes.len(),
-            out.len(),
-            "RowParts::decode: lengths differ"
-        );
+        assert_eq!(self.codes.len(), out.len(), "RowParts::decode: lengths differ");
         let scaling = layout.scaling;
         let half = |bits: u16| f16::from_bits(bits).to_f32();
         let groups = self.codes.chunks_exact(layout.group_size);
-        for (g, (codes, out)) in groups
-            .zip(out.chunks_exact_mut(layout.group_size))
-            .enumerate()
-        {
+        for (g, (codes, out)) in groups.zip(out.chunks_exact_mut(layout.group_size)).enumerate() {
             let i = g / scaling.groups_per_d();
             let mut scale = half(self.d[i]);
             let (zero, min) = match scaling {
@@ -246,9 +227,7 @@ impl RowParts {
 
 /// The nibbles at the end of a block.
 fn tail(block: &[u8]) -> &[u8; 16] {
-    block
-        .last_chunk()
-        .expect("every block is longer than 16 bytes")
+    block.last_chunk().expect("every block is longer than 16 bytes")
 }
 
 #[cfg(test)]
@@ -278,29 +257,13 @@ mod tests {
                 assert_eq!(parts.split(ty, &bytes, n).unwrap(), layout);
                 let mut got = vec![0.0; n];
                 parts.decode(layout, &mut got);
-                let same =
-                    |(a, b): (&f32, &f32)| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
+                let same = |(a, b): (&f32, &f32)| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
                 assert!(want.iter().zip(&got).all(same), "{ty}");
-                assert!(
-                    parts.codes.iter().all(|q| u32::from(*q) < 1 << layout.bits),
-                    "{ty}"
-                );
+                assert!(parts.codes.iter().all(|q| u32::from(*q) < 1 << layout.bits), "{ty}");
                 let groups = n / layout.group_size;
-                assert_eq!(
-                    parts.d.len(),
-                    groups / layout.scaling.groups_per_d(),
-                    "{ty}"
-                );
-                let counts = [
-                    parts.m.len(),
-                    parts.scale_codes.len(),
-                    parts.min_codes.len(),
-                ];
-                let has = [
-                    layout.scaling.has_min(),
-                    layout.scaling.is_bilevel(),
-                    layout.scaling.is_bilevel() && layout.scaling.has_min(),
-                ];
+                assert_eq!(parts.d.len(), groups / layout.scaling.groups_per_d(), "{ty}");
+                let counts = [parts.m.len(), parts.scale_codes.len(), parts.min_codes.len()];
+                let has = [layout.scaling.has_min(), layout.scaling.is_bilevel(), layout.scaling.is_bilevel() && layout.scaling.has_min()];
                 let want = [parts.d.len(), groups, groups];
                 for i in 0..3 {
                     assert_eq!(counts[i], if has[i] { want[i] } else { 0 }, "{ty}");

@@ -33,10 +33,7 @@ pub fn interleaved_row(row: usize, head_dim: usize) -> usize {
 
 /// First row of the head, and the row within it.
 fn split(row: usize, head_dim: usize) -> (usize, usize) {
-    assert!(
-        head_dim > 0 && head_dim.is_multiple_of(2),
-        "rotary pairs need an even head dimension, got {head_dim}"
-    );
+    assert!(head_dim > 0 && head_dim.is_multiple_of(2), "rotary pairs need an even head dimension, got {head_dim}");
     (row - row % head_dim, row % head_dim)
 }
 

@@ -14,10 +14,7 @@ use std::{fmt, str::FromStr};
 /// # Ok::<(), scant_quant::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(
-    non_camel_case_types,
-    reason = "the underscores are part of the names that users know"
-)]
+#[allow(non_camel_case_types, reason = "the underscores are part of the names that users know")]
 pub enum BlockType {
     /// IEEE single.
     F32,
@@ -131,12 +128,10 @@ impl BlockType {
                 hint: format!(" ({fallback} would fit)"),
             });
         }
-        (n / self.block_size())
-            .checked_mul(self.block_bytes())
-            .ok_or_else(|| Error::Overflow {
-                what: format!("a row of {self} blocks, in bytes"),
-                factors: vec![(n / self.block_size()) as u64, self.block_bytes() as u64],
-            })
+        (n / self.block_size()).checked_mul(self.block_bytes()).ok_or_else(|| Error::Overflow {
+            what: format!("a row of {self} blocks, in bytes"),
+            factors: vec![(n / self.block_size()) as u64, self.block_bytes() as u64],
+        })
     }
 
     /// "F32 0, F16 1, ...": for messages.
@@ -156,14 +151,11 @@ impl FromStr for BlockType {
 
     fn from_str(name: &str) -> Result<Self, Error> {
         let upper = name.to_ascii_uppercase();
-        Self::ALL
-            .into_iter()
-            .find(|ty| ty.to_string() == upper)
-            .ok_or_else(|| Error::UnknownName {
-                what: "block type",
-                name: name.to_string(),
-                known: Self::supported(),
-            })
+        Self::ALL.into_iter().find(|ty| ty.to_string() == upper).ok_or_else(|| Error::UnknownName {
+            what: "block type",
+            name: name.to_string(),
+            known: Self::supported(),
+        })
     }
 }
 

@@ -217,30 +217,19 @@ impl Array<'_> {
 /// Equal if the elements are, whichever version of the format they come from.
 impl PartialEq for Array<'_> {
     fn eq(&self, other: &Self) -> bool {
-        self.element_type == other.element_type
-            && self.len == other.len
-            && self.iter().eq(other.iter())
+        self.element_type == other.element_type && self.len == other.len && self.iter().eq(other.iter())
     }
 }
 
 /// Walks `len` stored elements. The bytes were checked when the file was opened; should they have changed under a
 /// mapping since, the walk ends early.
-fn elements(
-    bytes: &[u8],
-    ty: ValueType,
-    len: usize,
-    wide: bool,
-) -> impl Iterator<Item = Value<'_>> {
+fn elements(bytes: &[u8], ty: ValueType, len: usize, wide: bool) -> impl Iterator<Item = Value<'_>> {
     let mut cursor = Cursor::new(bytes, wide);
     (0..len).map_while(move |_| scalar(&mut cursor, ty, &"array element").ok())
 }
 
 /// Reads a value that is not an array.
-pub(super) fn scalar<'a>(
-    cursor: &mut Cursor<'a>,
-    ty: ValueType,
-    what: &dyn fmt::Display,
-) -> Result<Value<'a>, Error> {
+pub(super) fn scalar<'a>(cursor: &mut Cursor<'a>, ty: ValueType, what: &dyn fmt::Display) -> Result<Value<'a>, Error> {
     Ok(match ty {
         ValueType::U8 => Value::U8(cursor.take(1, what)?[0]),
         ValueType::I8 => Value::I8(cursor.take(1, what)?[0] as i8),
@@ -253,10 +242,7 @@ pub(super) fn scalar<'a>(
             0 => Value::Bool(false),
             1 => Value::Bool(true),
             byte => {
-                return Err(Error::Corrupt {
-                    what: what.to_string(),
-                    detail: format!("bool is {byte}, not 0 or 1"),
-                });
+                return Err(Error::Corrupt { what: what.to_string(), detail: format!("bool is {byte}, not 0 or 1") });
             }
         },
         ValueType::String => Value::String(cursor.str(u64::MAX, what)?),
@@ -268,11 +254,7 @@ pub(super) fn scalar<'a>(
 }
 
 /// Reads a value of any type, checking every element.
-pub(super) fn read<'a>(
-    cursor: &mut Cursor<'a>,
-    ty: ValueType,
-    what: &dyn fmt::Display,
-) -> Result<Value<'a>, Error> {
+pub(super) fn read<'a>(cursor: &mut Cursor<'a>, ty: ValueType, what: &dyn fmt::Display) -> Result<Value<'a>, Error> {
     if ty != ValueType::Array {
         return scalar(cursor, ty, what);
     }
@@ -284,9 +266,7 @@ pub(super) fn read<'a>(
     let len = cursor.count_of(min_bytes, format_args!("elements of {what}"))?;
     let wide = cursor.is_wide();
     let bytes = match element_type.width() {
-        Some(width) if element_type != ValueType::Bool => {
-            cursor.take((len * width) as u64, what)?
-        }
+        Some(width) if element_type != ValueType::Bool => cursor.take((len * width) as u64, what)?,
         _ => {
             let mut ahead = cursor.clone();
             for _ in 0..len {
@@ -295,19 +275,11 @@ pub(super) fn read<'a>(
             cursor.take((ahead.pos() - cursor.pos()) as u64, what)?
         }
     };
-    Ok(Value::Array(Array {
-        element_type,
-        len,
-        bytes: Cow::Borrowed(bytes),
-        wide,
-    }))
+    Ok(Value::Array(Array { element_type, len, bytes: Cow::Borrowed(bytes), wide }))
 }
 
 fn nested(what: &dyn fmt::Display) -> Error {
-    Error::Corrupt {
-        what: what.to_string(),
-        detail: "an array of arrays, which GGUF readers do not support".to_string(),
-    }
+    Error::Corrupt { what: what.to_string(), detail: "an array of arrays, which GGUF readers do not support".to_string() }
 }
 
 fn element_type(cursor: &mut Cursor<'_>, what: &dyn fmt::Display) -> Result<ValueType, Error> {
@@ -316,10 +288,7 @@ fn element_type(cursor: &mut Cursor<'_>, what: &dyn fmt::Display) -> Result<Valu
 }
 
 pub(super) fn unknown_type(id: u32, what: &dyn fmt::Display) -> Error {
-    Error::Corrupt {
-        what: what.to_string(),
-        detail: format!("value type {id} is unknown; known are 0 to 12"),
-    }
+    Error::Corrupt { what: what.to_string(), detail: format!("value type {id} is unknown; known are 0 to 12") }
 }
 
 pub(super) fn write_str(out: &mut Vec<u8>, text: &str) {
@@ -378,12 +347,7 @@ fn strings<'a, 's>(values: impl ExactSizeIterator<Item = &'s str>) -> Value<'a> 
 }
 
 fn array<'a>(element_type: ValueType, len: usize, bytes: Vec<u8>) -> Value<'a> {
-    Value::Array(Array {
-        element_type,
-        len,
-        bytes: Cow::Owned(bytes),
-        wide: true,
-    })
+    Value::Array(Array { element_type, len, bytes: Cow::Owned(bytes), wide: true })
 }
 
 /// Types that a metadata value converts to. Integers convert when the value fits, whatever width the file chose.
@@ -474,13 +438,7 @@ impl<'a, T: FromValue<'a>> FromValue<'a> for Vec<T> {
         format!("an array of {}", T::want())
     }
     fn from_value(value: &Value<'a>) -> Option<Self> {
-        let Value::Array(Array {
-            element_type,
-            len,
-            bytes,
-            wide,
-        }) = value
-        else {
+        let Value::Array(Array { element_type, len, bytes, wide }) = value else {
             return None;
         };
         // Only a borrowed array can hand out strings that live as long as the file.

@@ -66,32 +66,19 @@ impl<'a> Writer<'a> {
             let mut weights = [0; BlockType::ALL.len()];
             for tensor in file.tensors() {
                 let ty = tensor.block_type()?;
-                let count = weights
-                    .iter_mut()
-                    .zip(BlockType::ALL)
-                    .find(|(_, t)| *t == ty);
+                let count = weights.iter_mut().zip(BlockType::ALL).find(|(_, t)| *t == ty);
                 if let Some((count, _)) = count {
                     *count += tensor.rows() * tensor.columns();
                 }
             }
-            let most = BlockType::ALL
-                .into_iter()
-                .zip(weights)
-                .max_by_key(|(_, count)| *count);
-            writer.put(
-                FILE_TYPE_KEY,
-                &file_type(most.map_or(BlockType::F32, |(ty, _)| ty)).into(),
-            );
+            let most = BlockType::ALL.into_iter().zip(weights).max_by_key(|(_, count)| *count);
+            writer.put(FILE_TYPE_KEY, &file_type(most.map_or(BlockType::F32, |(ty, _)| ty)).into());
         }
         Ok(writer)
     }
 
     fn empty() -> Self {
-        Writer {
-            metadata: Vec::new(),
-            names: HashSet::new(),
-            tensors: Vec::new(),
-        }
+        Writer { metadata: Vec::new(), names: HashSet::new(), tensors: Vec::new() }
     }
 
     /// Sets a metadata value: a number, a string, or a slice of either. A key that is there keeps its place and gets
@@ -100,12 +87,7 @@ impl<'a> Writer<'a> {
     /// # Errors
     /// [`Error::Unwritable`] for an empty key, one beyond 65535 bytes, and `general.alignment`, which is always 32.
     pub fn set<'v>(&mut self, key: &str, value: impl Into<Value<'v>>) -> Result<(), Error> {
-        let refuse = |detail: &str| {
-            Err(Error::Unwritable {
-                what: format!("metadata key `{key}`"),
-                detail: detail.to_string(),
-            })
-        };
+        let refuse = |detail: &str| Err(Error::Unwritable { what: format!("metadata key `{key}`"), detail: detail.to_string() });
         if key.is_empty() || key.len() as u64 > MAX_KEY {
             return refuse("keys have 1 to 65535 bytes");
         }
@@ -132,29 +114,14 @@ impl<'a> Writer<'a> {
     /// [`Error::Duplicate`] if the name is taken; [`Error::Unwritable`] for a name that is empty or longer than 63 bytes,
     /// or dimensions that are none, more than 4, or zero; [`Error::BlockDoesNotDivide`], [`Error::Overflow`];
     /// [`Error::ShapeMismatch`] if `data` has not the size that type and dimensions ask for.
-    pub fn tensor(
-        &mut self,
-        name: &str,
-        block_type: BlockType,
-        dims: &[usize],
-        data: impl Into<Cow<'a, [u8]>>,
-    ) -> Result<(), Error> {
+    pub fn tensor(&mut self, name: &str, block_type: BlockType, dims: &[usize], data: impl Into<Cow<'a, [u8]>>) -> Result<(), Error> {
         let want = self.check(name, block_type, dims)?;
         let data = data.into();
         if data.len() != want {
-            return Err(Error::ShapeMismatch {
-                what: format!("bytes of tensor `{name}` ({block_type} {dims:?})"),
-                want,
-                got: data.len(),
-            });
+            return Err(Error::ShapeMismatch { what: format!("bytes of tensor `{name}` ({block_type} {dims:?})"), want, got: data.len() });
         }
         self.names.insert(name.to_string());
-        self.tensors.push(Entry {
-            name: name.to_string(),
-            block_type,
-            dims: dims.to_vec(),
-            data,
-        });
+        self.tensors.push(Entry { name: name.to_string(), block_type, dims: dims.to_vec(), data });
         Ok(())
     }
 
@@ -162,63 +129,35 @@ impl<'a> Writer<'a> {
     ///
     /// # Errors
     /// Those of [`tensor`](Writer::tensor), and of [`blocks::encode`] with the tensor's name.
-    pub fn encode(
-        &mut self,
-        name: &str,
-        block_type: BlockType,
-        dims: &[usize],
-        weights: &[f32],
-    ) -> Result<(), Error> {
+    pub fn encode(&mut self, name: &str, block_type: BlockType, dims: &[usize], weights: &[f32]) -> Result<(), Error> {
         let len = self.check(name, block_type, dims)?;
         let want: usize = dims.iter().product();
         if weights.len() != want {
-            return Err(Error::ShapeMismatch {
-                what: format!("weights of tensor `{name}` {dims:?}"),
-                want,
-                got: weights.len(),
-            });
+            return Err(Error::ShapeMismatch { what: format!("weights of tensor `{name}` {dims:?}"), want, got: weights.len() });
         }
         let mut data = vec![0; len];
-        blocks::encode(block_type, weights, &mut data).map_err(|e| Error::Unwritable {
-            what: format!("tensor `{name}`"),
-            detail: e.to_string(),
-        })?;
+        blocks::encode(block_type, weights, &mut data)
+            .map_err(|e| Error::Unwritable { what: format!("tensor `{name}`"), detail: e.to_string() })?;
         self.tensor(name, block_type, dims, data)
     }
 
     /// Checks name and dimensions, and returns the tensor's size in bytes.
     fn check(&self, name: &str, block_type: BlockType, dims: &[usize]) -> Result<usize, Error> {
-        let refuse = |detail: String| {
-            Err(Error::Unwritable {
-                what: format!("tensor `{name}`"),
-                detail,
-            })
-        };
+        let refuse = |detail: String| Err(Error::Unwritable { what: format!("tensor `{name}`"), detail });
         if name.is_empty() || name.len() as u64 > MAX_NAME {
-            return refuse(format!(
-                "names have 1 to {MAX_NAME} bytes, this one {}",
-                name.len()
-            ));
+            return refuse(format!("names have 1 to {MAX_NAME} bytes, this one {}", name.len()));
         }
         if self.names.contains(name) {
-            return Err(Error::Duplicate {
-                what: "tensor",
-                name: name.to_string(),
-            });
+            return Err(Error::Duplicate { what: "tensor", name: name.to_string() });
         }
         if dims.is_empty() || dims.len() > MAX_DIMS as usize || dims.contains(&0) {
-            return refuse(format!(
-                "it needs 1 to {MAX_DIMS} dimensions above zero, not {dims:?}"
-            ));
+            return refuse(format!("it needs 1 to {MAX_DIMS} dimensions above zero, not {dims:?}"));
         }
         let row = block_type.row_bytes(dims[0])?;
-        dims[1..]
-            .iter()
-            .try_fold(row, |len, &dim| len.checked_mul(dim))
-            .ok_or_else(|| Error::Overflow {
-                what: format!("size of tensor `{name}`"),
-                factors: dims.iter().map(|&dim| dim as u64).collect(),
-            })
+        dims[1..].iter().try_fold(row, |len, &dim| len.checked_mul(dim)).ok_or_else(|| Error::Overflow {
+            what: format!("size of tensor `{name}`"),
+            factors: dims.iter().map(|&dim| dim as u64).collect(),
+        })
     }
 
     /// Writes the file into `out`.

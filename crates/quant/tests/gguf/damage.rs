@@ -14,11 +14,7 @@ fn read_all(bytes: &[u8]) -> Result<(), Error> {
     let size = bytes.len();
     let (file, heap) = measure(|| File::from_bytes(bytes));
     // An error message is the rest.
-    assert!(
-        heap.peak <= 5 * size + 1024,
-        "{} bytes of heap for a file of {size}",
-        heap.peak
-    );
+    assert!(heap.peak <= 5 * size + 1024, "{} bytes of heap for a file of {size}", heap.peak);
     let file = file?;
     for key in file.keys() {
         let value = file.value(key)?.expect("a listed key has a value");
@@ -47,12 +43,7 @@ fn every_cut_is_an_error() {
         // The last tensor ends before the padding at the end of the file.
         let end = whole.len() - if whole.len() > 1000 { 12 } else { 0 };
         for (damage, bytes) in corrupt::cuts(&whole) {
-            assert_eq!(
-                read_all(&bytes).is_err(),
-                bytes.len() < end,
-                "{damage} of {}",
-                whole.len()
-            );
+            assert_eq!(read_all(&bytes).is_err(), bytes.len() < end, "{damage} of {}", whole.len());
         }
     }
 }
@@ -88,10 +79,7 @@ fn counts_beyond_the_file_are_refused_without_allocating() {
             many.fill(0);
             many[2] = 1;
             let error = patched(version, at, &many).unwrap_err();
-            assert!(
-                matches!(error, Error::Truncated { .. } | Error::Limit { .. }),
-                "{error}"
-            );
+            assert!(matches!(error, Error::Truncated { .. } | Error::Limit { .. }), "{error}");
         }
     }
 }
@@ -101,60 +89,31 @@ fn counts_beyond_the_file_are_refused_without_allocating() {
 fn heap_is_bounded_for_the_densest_files() {
     let text = |i: u32| {
         let digits = format!("{i}");
-        [
-            (digits.len() as u32).to_le_bytes().to_vec(),
-            digits.into_bytes(),
-        ]
-        .concat()
+        [(digits.len() as u32).to_le_bytes().to_vec(), digits.into_bytes()].concat()
     };
     let n = 10_000u32;
-    let mut keys = [
-        b"GGUF".to_vec(),
-        1u32.to_le_bytes().to_vec(),
-        0u32.to_le_bytes().to_vec(),
-    ]
-    .concat();
+    let mut keys = [b"GGUF".to_vec(), 1u32.to_le_bytes().to_vec(), 0u32.to_le_bytes().to_vec()].concat();
     keys.extend(n.to_le_bytes());
     for i in 0..n {
         keys.extend([text(i), 0u32.to_le_bytes().to_vec(), vec![1]].concat());
     }
     read_all(&keys).unwrap();
 
-    let mut tensors = [
-        b"GGUF".to_vec(),
-        1u32.to_le_bytes().to_vec(),
-        n.to_le_bytes().to_vec(),
-    ]
-    .concat();
+    let mut tensors = [b"GGUF".to_vec(), 1u32.to_le_bytes().to_vec(), n.to_le_bytes().to_vec()].concat();
     tensors.extend(0u32.to_le_bytes());
     for i in 0..n {
         let one = 1u32.to_le_bytes();
         let offset = u64::from(i) * 32;
-        tensors.extend(
-            [
-                text(i),
-                [one, one, [30, 0, 0, 0]].concat(),
-                offset.to_le_bytes().to_vec(),
-            ]
-            .concat(),
-        );
+        tensors.extend([text(i), [one, one, [30, 0, 0, 0]].concat(), offset.to_le_bytes().to_vec()].concat());
     }
     tensors.resize(tensors.len().next_multiple_of(32) + n as usize * 32, 0);
     read_all(&tensors).unwrap();
     // All of them without their data: an error.
     tensors.truncate(tensors.len() - n as usize * 32);
-    assert!(matches!(
-        read_all(&tensors).unwrap_err(),
-        Error::Truncated { .. }
-    ));
+    assert!(matches!(read_all(&tensors).unwrap_err(), Error::Truncated { .. }));
 
     // One string array of empty strings is almost all of the file.
-    let mut strings = [
-        b"GGUF".to_vec(),
-        1u32.to_le_bytes().to_vec(),
-        0u32.to_le_bytes().to_vec(),
-    ]
-    .concat();
+    let mut strings = [b"GGUF".to_vec(), 1u32.to_le_bytes().to_vec(), 0u32.to_le_bytes().to_vec()].concat();
     strings.extend([1u32.to_le_bytes(), 1u32.to_le_bytes()].concat());
     strings.push(b'k');
     strings.extend([9u32, 8, n].map(u32::to_le_bytes).concat());
@@ -165,20 +124,14 @@ fn heap_is_bounded_for_the_densest_files() {
 #[test]
 fn other_files_are_told_apart() {
     let error = patched(3, 0, b"GGML").unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "not a GGUF file: it starts with \"GGML\" instead of \"GGUF\""
-    );
+    assert_eq!(error.to_string(), "not a GGUF file: it starts with \"GGML\" instead of \"GGUF\"");
     let error = patched(3, 4, &3u32.to_be_bytes()).unwrap_err();
     assert!(matches!(error, Error::BigEndian { version: 3 }), "{error}");
     for version in [0, 4, 0x0102_0304] {
         let error = patched(3, 4, &u32::to_le_bytes(version)).unwrap_err();
         assert!(matches!(error, Error::UnsupportedVersion { .. }), "{error}");
     }
-    assert!(matches!(
-        read_all(&[]).unwrap_err(),
-        Error::Truncated { .. }
-    ));
+    assert!(matches!(read_all(&[]).unwrap_err(), Error::Truncated { .. }));
 }
 
 /// Offsets of the tensor's fields in `by_hand(3)`.
@@ -193,69 +146,32 @@ struct Fields {
 fn fields() -> Fields {
     let bytes = by_hand(3);
     let needle = [&1u64.to_le_bytes()[..], b"w", &2u32.to_le_bytes()].concat();
-    let at = bytes
-        .windows(needle.len())
-        .position(|w| w == needle)
-        .unwrap();
-    Fields {
-        name: at,
-        n_dims: at + 9,
-        dims: at + 13,
-        ty: at + 29,
-        offset: at + 33,
-    }
+    let at = bytes.windows(needle.len()).position(|w| w == needle).unwrap();
+    Fields { name: at, n_dims: at + 9, dims: at + 13, ty: at + 29, offset: at + 33 }
 }
 
 #[test]
 fn tensor_infos_are_checked() {
-    let Fields {
-        name,
-        n_dims,
-        dims,
-        ty,
-        offset,
-    } = fields();
+    let Fields { name, n_dims, dims, ty, offset } = fields();
     let limit = |at, value: u64| {
         let error = patched(3, at, &value.to_le_bytes()).unwrap_err();
         assert!(matches!(error, Error::Limit { .. }), "{error}");
     };
     limit(name, 64);
     let error = patched(3, n_dims, &5u32.to_le_bytes()).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            Error::Limit {
-                value: 5,
-                limit: 4,
-                ..
-            }
-        ),
-        "{error}"
-    );
-    assert!(matches!(
-        patched(3, n_dims, &[0]).unwrap_err(),
-        Error::Corrupt { .. }
-    ));
-    assert!(matches!(
-        patched(3, dims, &[0]).unwrap_err(),
-        Error::Corrupt { .. }
-    ));
+    assert!(matches!(error, Error::Limit { value: 5, limit: 4, .. }), "{error}");
+    assert!(matches!(patched(3, n_dims, &[0]).unwrap_err(), Error::Corrupt { .. }));
+    assert!(matches!(patched(3, dims, &[0]).unwrap_err(), Error::Corrupt { .. }));
     let error = patched(3, dims, &[0xff; 16]).unwrap_err();
     assert!(matches!(error, Error::Overflow { .. }), "{error}");
     let error = patched(3, dims + 8, &(1u64 << 61).to_le_bytes()).unwrap_err();
     assert!(matches!(error, Error::Overflow { .. }), "{error}");
-    assert!(matches!(
-        patched(3, dims, &[3]).unwrap_err(),
-        Error::Truncated { .. }
-    ));
+    assert!(matches!(patched(3, dims, &[3]).unwrap_err(), Error::Truncated { .. }));
     for bad in [1, 16, 33] {
         let error = patched(3, offset, &[bad]).unwrap_err();
         assert!(error.to_string().contains("alignment, 32"), "{error}");
     }
-    assert!(matches!(
-        patched(3, offset, &[32]).unwrap_err(),
-        Error::Truncated { .. }
-    ));
+    assert!(matches!(patched(3, offset, &[32]).unwrap_err(), Error::Truncated { .. }));
     assert!(patched(3, offset, &[0xe0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]).is_err());
     // Rows of two do not split into blocks of 32.
     let error = patched(3, ty, &[2]).unwrap_err();
@@ -271,55 +187,33 @@ fn a_tensor_of_unknown_type_is_an_error_only_when_decoded() {
     let tensor = file.tensor("w").unwrap();
     assert_eq!((tensor.type_id(), tensor.dims()), (39, &[2, 2][..]));
     let error = tensor.to_f32().unwrap_err().to_string();
-    assert!(
-        error.contains("`w`") && error.contains("39") && error.contains("Q6_K 14"),
-        "{error}"
-    );
+    assert!(error.contains("`w`") && error.contains("39") && error.contains("Q6_K 14"), "{error}");
 }
 
 #[test]
 fn duplicates_and_disorder_are_refused() {
     let bytes = fixture();
-    let find = |needle: &[u8]| {
-        bytes
-            .windows(needle.len())
-            .position(|w| w == needle)
-            .unwrap()
-    };
+    let find = |needle: &[u8]| bytes.windows(needle.len()).position(|w| w == needle).unwrap();
     let patch = |at: usize, new: &[u8]| {
         let mut bytes = bytes.clone();
         bytes[at..][..new.len()].copy_from_slice(new);
         read_all(&bytes).unwrap_err()
     };
     let error = patch(find(b"blk.0.Q4_0.weight"), b"blk.0.Q4_1.weight");
-    assert_eq!(
-        error.to_string(),
-        "tensor `blk.0.Q4_1.weight` appears twice"
-    );
+    assert_eq!(error.to_string(), "tensor `blk.0.Q4_1.weight` appears twice");
     let error = patch(find(b"test.u16"), b"test.u32");
     assert_eq!(error.to_string(), "metadata key `test.u32` appears twice");
     // The second tensor at the place of the first.
     let offset = find(b"blk.0.F16.weight") + 16 + 4 + 16 + 4;
     let error = patch(offset, &0u64.to_le_bytes());
-    assert!(
-        error.to_string().contains("what lies before it ends at"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("what lies before it ends at"), "{error}");
     // Text that is none, and a bool that is neither.
     let error = patch(find("längliche".as_bytes()) + 1, &[0xff]);
-    assert!(
-        error
-            .to_string()
-            .contains("`test.text`: not UTF-8 after 1 bytes"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("`test.text`: not UTF-8 after 1 bytes"), "{error}");
     let error = patch(find(b"test.bool") + 9 + 4, &[2]);
     assert!(error.to_string().contains("bool is 2"), "{error}");
     let error = patch(find(b"test.bool") + 9, &[13]);
-    assert!(
-        error.to_string().contains("value type 13 is unknown"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("value type 13 is unknown"), "{error}");
     // An array of arrays.
     let error = patch(find(b"test.none") + 9 + 4, &[9]);
     assert!(error.to_string().contains("array of arrays"), "{error}");

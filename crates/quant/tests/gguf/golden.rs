@@ -7,9 +7,7 @@ use scant_tensor_core::rng::Rng;
 
 /// FNV-1a, 64 bits: a few lines in any language.
 fn fnv(bytes: impl IntoIterator<Item = u8>) -> u64 {
-    bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
-    })
+    bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
 
 /// Random blocks: every byte `next_u64() & 255`, seed the type's id; halves and floats below the exponent of infinity.

@@ -36,23 +36,14 @@ fn errors_on_gaussian_weights_are_those_of_the_table() {
         let square = |x: f32| f64::from(x) * f64::from(x);
         let error: f64 = weights.iter().zip(&read).map(|(a, b)| square(a - b)).sum();
         let relative = error / weights.iter().map(|&w| square(w)).sum::<f64>();
-        assert!(
-            (relative / want - 1.0).abs() < 0.05,
-            "{ty}: {relative:.3e}, table {want:.3e}"
-        );
+        assert!((relative / want - 1.0).abs() < 0.05, "{ty}: {relative:.3e}, table {want:.3e}");
     }
 }
 
 #[test]
 fn decoding_and_encoding_again_gives_the_same_bytes() {
     let weights = gaussian(1 << 15);
-    for ty in [
-        BlockType::Q8_0,
-        BlockType::Q4_0,
-        BlockType::F16,
-        BlockType::BF16,
-        BlockType::F32,
-    ] {
+    for ty in [BlockType::Q8_0, BlockType::Q4_0, BlockType::F16, BlockType::BF16, BlockType::F32] {
         let bytes = encode(ty, &weights).unwrap();
         assert_eq!(encode(ty, &decode(ty, &bytes)).unwrap(), bytes, "{ty}");
     }
@@ -66,10 +57,7 @@ fn one_weight_in_a_block_survives_with_its_sign() {
             weights[9] = value;
             let read = decode(ty, &encode(ty, &weights).unwrap());
             for (i, (got, want)) in read.iter().zip(weights).enumerate() {
-                assert!(
-                    (got - want).abs() < 2e-3,
-                    "{ty}, weight {i}: {got}, not {want}"
-                );
+                assert!((got - want).abs() < 2e-3, "{ty}, weight {i}: {got}, not {want}");
             }
         }
     }
@@ -82,19 +70,13 @@ fn weights_beyond_the_type_are_refused_by_index() {
             let mut weights = [0.5; 64];
             weights[40] = bad;
             let error = encode(ty, &weights).unwrap_err();
-            assert!(
-                matches!(error, Error::Unrepresentable { index: 40, .. }),
-                "{ty}: {error}"
-            );
+            assert!(matches!(error, Error::Unrepresentable { index: 40, .. }), "{ty}: {error}");
         }
         if ty != BlockType::F32 {
             let mut weights = [0.5; 64];
             weights[33] = -3.4e38;
             let error = encode(ty, &weights).unwrap_err();
-            assert!(
-                matches!(error, Error::Unrepresentable { index: 33, .. }),
-                "{ty}: {error}"
-            );
+            assert!(matches!(error, Error::Unrepresentable { index: 33, .. }), "{ty}: {error}");
         }
     }
 }
@@ -113,29 +95,9 @@ fn scales_too_small_for_f16_give_zeros() {
 #[test]
 fn wrong_sizes_and_types_are_refused() {
     let error = encode(BlockType::Q4_0, &[0.0; 31]).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            Error::BlockDoesNotDivide {
-                n: 31,
-                block_size: 32,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, Error::BlockDoesNotDivide { n: 31, block_size: 32, .. }), "{error}");
     let error = blocks::decode(BlockType::Q8_0, &[0; 33], &mut [0.0; 32]).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            Error::ShapeMismatch {
-                want: 34,
-                got: 33,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, Error::ShapeMismatch { want: 34, got: 33, .. }), "{error}");
     let error = encode(BlockType::Q6_K, &[0.0; 256]).unwrap_err();
     assert!(matches!(error, Error::NoEncoder { .. }), "{error}");
     // Nothing is a whole number of blocks.

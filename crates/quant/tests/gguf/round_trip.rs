@@ -28,9 +28,7 @@ pub(crate) fn fixture() -> Vec<u8> {
         writer.encode(&name, ty, &[32, 2], &weights).unwrap();
     }
     // Not a multiple of the alignment.
-    writer
-        .encode("norm.weight", BlockType::F32, &[5], &weights[..5])
-        .unwrap();
+    writer.encode("norm.weight", BlockType::F32, &[5], &weights[..5]).unwrap();
     writer.to_bytes()
 }
 
@@ -49,21 +47,12 @@ fn values_come_back_with_their_types() {
     assert_eq!(file.get::<i32>("test.i32").unwrap(), -7);
     assert_eq!(file.get::<f32>("test.f32").unwrap(), 1e-5);
     assert!(file.get::<bool>("test.bool").unwrap());
-    assert_eq!(
-        file.get::<String>("test.text").unwrap(),
-        "längliche Zeichenkette"
-    );
+    assert_eq!(file.get::<String>("test.text").unwrap(), "längliche Zeichenkette");
     assert_eq!(file.get::<u64>("test.u64").unwrap(), 1 << 40);
     assert_eq!(file.get::<i64>("test.i64").unwrap(), -(1 << 40));
     assert_eq!(file.value("test.f64").unwrap(), Some(Value::F64(0.1)));
-    assert_eq!(
-        file.get::<Vec<f32>>("test.scores").unwrap(),
-        [0.5, -1.0, 2.0]
-    );
-    assert_eq!(
-        file.get::<Vec<&str>>("test.tokens").unwrap(),
-        ["a", "", "▁the"]
-    );
+    assert_eq!(file.get::<Vec<f32>>("test.scores").unwrap(), [0.5, -1.0, 2.0]);
+    assert_eq!(file.get::<Vec<&str>>("test.tokens").unwrap(), ["a", "", "▁the"]);
     assert_eq!(file.get::<Vec<bool>>("test.flags").unwrap(), [true, false]);
     assert!(file.get::<Array>("test.none").unwrap().is_empty());
     assert_eq!(file.get_optional::<u32>("test.absent").unwrap(), None);
@@ -76,22 +65,13 @@ fn values_come_back_with_their_types() {
 fn wrong_types_name_the_key_and_both_types() {
     let file = File::from_bytes(fixture()).unwrap();
     let message = |error: Error| error.to_string();
-    assert_eq!(
-        message(file.get::<u32>("test.f32").unwrap_err()),
-        "metadata key `test.f32` should be u32, found f32 0.00001"
-    );
-    assert_eq!(
-        message(file.get::<u8>("test.i8").unwrap_err()),
-        "metadata key `test.i8` should be u8, found i8 -3"
-    );
+    assert_eq!(message(file.get::<u32>("test.f32").unwrap_err()), "metadata key `test.f32` should be u32, found f32 0.00001");
+    assert_eq!(message(file.get::<u8>("test.i8").unwrap_err()), "metadata key `test.i8` should be u8, found i8 -3");
     assert_eq!(
         message(file.get::<Vec<f32>>("test.tokens").unwrap_err()),
         "metadata key `test.tokens` should be an array of f32, found array of 3 string"
     );
-    assert_eq!(
-        message(file.get::<&str>("llama.block_count").unwrap_err()),
-        "no metadata key `llama.block_count`"
-    );
+    assert_eq!(message(file.get::<&str>("llama.block_count").unwrap_err()), "no metadata key `llama.block_count`");
     assert_eq!(message(file.tensor("x").unwrap_err()), "no tensor `x`");
 }
 
@@ -99,16 +79,10 @@ fn wrong_types_name_the_key_and_both_types() {
 fn tensors_come_back_with_names_shapes_and_bytes() {
     let file = File::from_bytes(fixture()).unwrap();
     let names: Vec<&str> = file.tensors().map(|t| t.name()).collect();
-    assert_eq!(
-        (names.len(), names[0], names[8]),
-        (9, "blk.0.F32.weight", "norm.weight")
-    );
+    assert_eq!((names.len(), names[0], names[8]), (9, "blk.0.F32.weight", "norm.weight"));
     let reference = file.tensor("blk.0.F32.weight").unwrap().to_f32().unwrap();
     for tensor in file.tensors().take(8) {
-        assert_eq!(
-            (tensor.rows(), tensor.columns(), tensor.dims()),
-            (2, 32, &[32, 2][..])
-        );
+        assert_eq!((tensor.rows(), tensor.columns(), tensor.dims()), (2, 32, &[32, 2][..]));
         let ty = tensor.block_type().unwrap();
         assert_eq!(tensor.bytes().len(), 2 * ty.row_bytes(32).unwrap());
         assert_eq!(tensor.shared_bytes()[..], *tensor.bytes());
@@ -139,9 +113,7 @@ fn copy(file: &File) -> Writer<'_> {
     let mut writer = Writer::like(file).unwrap();
     for tensor in file.tensors() {
         let ty = tensor.block_type().unwrap();
-        writer
-            .tensor(tensor.name(), ty, tensor.dims(), tensor.bytes())
-            .unwrap();
+        writer.tensor(tensor.name(), ty, tensor.dims(), tensor.bytes()).unwrap();
     }
     writer
 }
@@ -160,24 +132,8 @@ pub(crate) fn by_hand(version: u32) -> Vec<u8> {
         count(1),
         count(2),
         [text("general.architecture"), u32(8), text("llama")].concat(),
-        [
-            text("tokens"),
-            u32(9),
-            u32(8),
-            count(2),
-            text("x"),
-            text("yz"),
-        ]
-        .concat(),
-        [
-            text("w"),
-            u32(2),
-            count(2),
-            count(2),
-            u32(0),
-            0u64.to_le_bytes().to_vec(),
-        ]
-        .concat(),
+        [text("tokens"), u32(9), u32(8), count(2), text("x"), text("yz")].concat(),
+        [text("w"), u32(2), count(2), count(2), u32(0), 0u64.to_le_bytes().to_vec()].concat(),
     ]
     .concat();
     file.resize(file.len().next_multiple_of(32), 0);
@@ -194,21 +150,12 @@ fn versions_1_to_3_read_alike_and_are_written_as_3() {
         let file = File::from_bytes(by_hand(version)).unwrap();
         assert_eq!(file.version(), version);
         assert_eq!(file.get::<Vec<String>>("tokens").unwrap(), ["x", "yz"]);
-        assert_eq!(
-            file.value("tokens").unwrap(),
-            newest.value("tokens").unwrap()
-        );
-        assert_eq!(
-            file.tensor("w").unwrap().to_f32().unwrap(),
-            [1.0, 2.0, 3.0, 4.0]
-        );
+        assert_eq!(file.value("tokens").unwrap(), newest.value("tokens").unwrap());
+        assert_eq!(file.tensor("w").unwrap().to_f32().unwrap(), [1.0, 2.0, 3.0, 4.0]);
         assert_eq!(copy(&file).to_bytes(), copy(&newest).to_bytes());
 
         let again = File::from_bytes(copy(&file).to_bytes()).unwrap();
-        assert_eq!(
-            again.value("tokens").unwrap(),
-            file.value("tokens").unwrap()
-        );
+        assert_eq!(again.value("tokens").unwrap(), file.value("tokens").unwrap());
         // What readers need was added.
         assert_eq!(again.get::<u32>("general.quantization_version").unwrap(), 2);
         assert_eq!(again.get::<u32>("general.file_type").unwrap(), 0);
@@ -222,56 +169,20 @@ fn the_writer_refuses_what_the_format_cannot_say() {
     writer.encode("w", BlockType::F32, &[32], &one).unwrap();
     let error = writer.encode("w", BlockType::F32, &[32], &one).unwrap_err();
     assert!(matches!(error, Error::Duplicate { .. }), "{error}");
-    for (name, dims) in [
-        ("", &[32][..]),
-        (&"n".repeat(64), &[32]),
-        ("a", &[]),
-        ("a", &[0]),
-        ("a", &[1; 5]),
-    ] {
+    for (name, dims) in [("", &[32][..]), (&"n".repeat(64), &[32]), ("a", &[]), ("a", &[0]), ("a", &[1; 5])] {
         let error = writer.encode(name, BlockType::F32, dims, &one).unwrap_err();
         assert!(matches!(error, Error::Unwritable { .. }), "{error}");
     }
     let error = writer.encode("a", BlockType::F32, &[31], &one).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            Error::ShapeMismatch {
-                want: 31,
-                got: 32,
-                ..
-            }
-        ),
-        "{error}"
-    );
-    let error = writer
-        .tensor("a", BlockType::Q8_0, &[32], vec![0; 33])
-        .unwrap_err();
-    assert!(
-        matches!(
-            error,
-            Error::ShapeMismatch {
-                want: 34,
-                got: 33,
-                ..
-            }
-        ),
-        "{error}"
-    );
-    let error = writer
-        .tensor("a", BlockType::F32, &[usize::MAX, 2], vec![])
-        .unwrap_err();
+    assert!(matches!(error, Error::ShapeMismatch { want: 31, got: 32, .. }), "{error}");
+    let error = writer.tensor("a", BlockType::Q8_0, &[32], vec![0; 33]).unwrap_err();
+    assert!(matches!(error, Error::ShapeMismatch { want: 34, got: 33, .. }), "{error}");
+    let error = writer.tensor("a", BlockType::F32, &[usize::MAX, 2], vec![]).unwrap_err();
     assert!(matches!(error, Error::Overflow { .. }), "{error}");
     let mut nan = one;
     nan[3] = f32::NAN;
-    let error = writer
-        .encode("a", BlockType::Q8_0, &[32], &nan)
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("`a`") && error.contains("weight 3"),
-        "{error}"
-    );
+    let error = writer.encode("a", BlockType::Q8_0, &[32], &nan).unwrap_err().to_string();
+    assert!(error.contains("`a`") && error.contains("weight 3"), "{error}");
     for key in ["", "general.alignment", &"k".repeat(70_000)] {
         let error = writer.set(key, 64u32).unwrap_err();
         assert!(matches!(error, Error::Unwritable { .. }), "{error}");

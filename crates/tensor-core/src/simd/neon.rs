@@ -1,19 +1,10 @@
 //! NEON: a value is four 128-bit registers, lanes 0..4, 4..8, 8..12 and 12..16. With dot products and without.
-#![expect(
-    unsafe_code,
-    reason = "intrinsics and the entry into the tier; `Neon` is only made after the CPU was asked"
-)]
+#![expect(unsafe_code, reason = "intrinsics and the entry into the tier; `Neon` is only made after the CPU was asked")]
 // One reason for every block: trait methods cannot carry `target_feature`, and a `Neon` exists only inside `run_neon` or
 // `run_neon_dot`, which need an `Isa` of that level, so the CPU has the instructions; loads and stores go through array
 // references.
-#![expect(
-    clippy::undocumented_unsafe_blocks,
-    reason = "the reason above holds for each block"
-)]
-#![expect(
-    clippy::multiple_unsafe_ops_per_block,
-    reason = "value intrinsics, unsafe only for want of `target_feature`"
-)]
+#![expect(clippy::undocumented_unsafe_blocks, reason = "the reason above holds for each block")]
+#![expect(clippy::multiple_unsafe_ops_per_block, reason = "value intrinsics, unsafe only for want of `target_feature`")]
 
 use super::{Simd, WithSimd};
 use crate::isa::{Isa, Level};
@@ -88,13 +79,7 @@ fn sdot<const QUAD: usize>(acc: int32x4_t, code: int8x16_t, x: int8x16_t) -> int
 /// Codes as signed bytes: below 8 bits as they are, 8 bits less 128.
 #[inline(always)]
 fn signed<const BITS: u32>(code: uint8x16_t) -> int8x16_t {
-    unsafe {
-        vreinterpretq_s8_u8(if BITS == 8 {
-            veorq_u8(code, vdupq_n_u8(0x80))
-        } else {
-            code
-        })
-    }
+    unsafe { vreinterpretq_s8_u8(if BITS == 8 { veorq_u8(code, vdupq_n_u8(0x80)) } else { code }) }
 }
 
 /// The dot product of `Simd::dot` before centring, four products at a time.
@@ -115,9 +100,7 @@ fn dot_four<const BITS: u32>(codes: &[[uint8x16_t; 4]], x: &[i8]) -> [int32x4_t;
     }
     for (code, x) in code_rest.iter().zip(rest.as_chunks::<4>().0) {
         let x = broadcast(*x);
-        even = zip(even, *code, |acc, code| {
-            sdot::<0>(acc, signed::<BITS>(code), x)
-        });
+        even = zip(even, *code, |acc, code| sdot::<0>(acc, signed::<BITS>(code), x));
     }
     zip(even, odd, |a, b| unsafe { vaddq_s32(a, b) })
 }
@@ -141,12 +124,8 @@ fn dot_wide<const BITS: u32>(codes: &[[uint8x16_t; 4]], x: &[i8]) -> [int32x4_t;
         for (code, x) in codes.iter().zip(x) {
             let x = broadcast(*x);
             let code = map(*code, signed::<BITS>);
-            low_sum = zip(low_sum, code, |sum, code| unsafe {
-                vmlal_s8(sum, vget_low_s8(code), vget_low_s8(x))
-            });
-            high_sum = zip(high_sum, code, |sum, code| unsafe {
-                vmlal_high_s8(sum, code, x)
-            });
+            low_sum = zip(low_sum, code, |sum, code| unsafe { vmlal_s8(sum, vget_low_s8(code), vget_low_s8(x)) });
+            high_sum = zip(high_sum, code, |sum, code| unsafe { vmlal_high_s8(sum, code, x) });
         }
         low = zip(low, low_sum, |acc, sum| unsafe { vpadalq_s16(acc, sum) });
         high = zip(high, high_sum, |acc, sum| unsafe { vpadalq_s16(acc, sum) });
@@ -185,15 +164,11 @@ impl<const SDOT: bool> Simd for Neon<SDOT> {
     }
     #[inline(always)]
     fn load_f16(self, x: &[u16; 16]) -> Self::F {
-        map(quarters(x), |x| unsafe {
-            vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(x.as_ptr())))
-        })
+        map(quarters(x), |x| unsafe { vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(x.as_ptr()))) })
     }
     #[inline(always)]
     fn load_bf16(self, x: &[u16; 16]) -> Self::F {
-        map(quarters(x), |x| unsafe {
-            vreinterpretq_f32_u32(vshll_n_u16::<16>(vld1_u16(x.as_ptr())))
-        })
+        map(quarters(x), |x| unsafe { vreinterpretq_f32_u32(vshll_n_u16::<16>(vld1_u16(x.as_ptr()))) })
     }
     #[inline(always)]
     fn load_u8(self, x: &[u8; 16]) -> Self::F {
@@ -226,14 +201,7 @@ impl<const SDOT: bool> Simd for Neon<SDOT> {
     }
     #[inline(always)]
     fn mul_add(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F {
-        unsafe {
-            [
-                vfmaq_f32(c[0], a[0], b[0]),
-                vfmaq_f32(c[1], a[1], b[1]),
-                vfmaq_f32(c[2], a[2], b[2]),
-                vfmaq_f32(c[3], a[3], b[3]),
-            ]
-        }
+        unsafe { [vfmaq_f32(c[0], a[0], b[0]), vfmaq_f32(c[1], a[1], b[1]), vfmaq_f32(c[2], a[2], b[2]), vfmaq_f32(c[3], a[3], b[3])] }
     }
     // Compare and select, not `fmax`: that one orders -0 below +0 and keeps NaN, the other tiers give `b`.
     #[inline(always)]
@@ -285,14 +253,7 @@ impl<const SDOT: bool> Simd for Neon<SDOT> {
     #[inline(always)]
     fn load_bytes(self, x: &[u8; 64]) -> Self::B {
         let (x, _) = x.as_chunks::<16>();
-        unsafe {
-            [
-                vld1q_u8(x[0].as_ptr()),
-                vld1q_u8(x[1].as_ptr()),
-                vld1q_u8(x[2].as_ptr()),
-                vld1q_u8(x[3].as_ptr()),
-            ]
-        }
+        unsafe { [vld1q_u8(x[0].as_ptr()), vld1q_u8(x[1].as_ptr()), vld1q_u8(x[2].as_ptr()), vld1q_u8(x[3].as_ptr())] }
     }
     #[inline(always)]
     fn splat_byte(self, x: u8) -> Self::B {
@@ -322,17 +283,8 @@ impl<const SDOT: bool> Simd for Neon<SDOT> {
         })
     }
     #[inline(always)]
-    fn dot<const BITS: u32, const Q: usize>(
-        self,
-        codes: &[Self::B; Q],
-        x: &[i8],
-        xsum: i32,
-    ) -> Self::I {
-        let products = if SDOT {
-            dot_four::<BITS>(codes, x)
-        } else {
-            dot_wide::<BITS>(codes, x)
-        };
+    fn dot<const BITS: u32, const Q: usize>(self, codes: &[Self::B; Q], x: &[i8], xsum: i32) -> Self::I {
+        let products = if SDOT { dot_four::<BITS>(codes, x) } else { dot_wide::<BITS>(codes, x) };
         if BITS == 8 {
             products // of signed codes, which are centred already
         } else {
@@ -358,8 +310,6 @@ impl<const SDOT: bool> Simd for Neon<SDOT> {
     #[inline(always)]
     fn zero_below(self, x: Self::F, limit: Self::F, v: Self::F) -> Self::F {
         let keep = zip(x, limit, |x, limit| unsafe { vcgeq_f32(x, limit) });
-        zip(keep, v, |keep, v| unsafe {
-            vreinterpretq_f32_u32(vandq_u32(keep, vreinterpretq_u32_f32(v)))
-        })
+        zip(keep, v, |keep, v| unsafe { vreinterpretq_f32_u32(vandq_u32(keep, vreinterpretq_u32_f32(v))) })
     }
 }

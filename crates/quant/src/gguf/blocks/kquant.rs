@@ -69,15 +69,9 @@ pub(super) fn decode_q5_k(block: &[u8; 176], out: &mut [f32; 256]) {
 fn with_mins(stats: &[u8], codes: &[u8; 256], out: &mut [f32; 256]) {
     let d = half_at(stats, 0).to_f32();
     let dmin = half_at(stats, 2).to_f32();
-    let packed = stats[4..]
-        .try_into()
-        .expect("12 bytes of scales follow d and dmin");
+    let packed = stats[4..].try_into().expect("12 bytes of scales follow d and dmin");
     let (scales, mins) = scales_and_mins(packed);
-    for (j, (codes, out)) in codes
-        .chunks_exact(32)
-        .zip(out.chunks_exact_mut(32))
-        .enumerate()
-    {
+    for (j, (codes, out)) in codes.chunks_exact(32).zip(out.chunks_exact_mut(32)).enumerate() {
         let scale = d * f32::from(scales[j]);
         let min = dmin * f32::from(mins[j]);
         for (&q, w) in codes.iter().zip(out) {

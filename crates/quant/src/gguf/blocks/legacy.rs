@@ -46,21 +46,15 @@ pub(super) fn decode_q5_1(block: &[u8; 24], out: &mut [f32; 32]) {
 
 fn q4(nibbles: &[u8]) -> [u8; 32] {
     let mut codes = [0; 32];
-    let nibbles = nibbles
-        .try_into()
-        .expect("a block ends with 16 bytes of nibbles");
+    let nibbles = nibbles.try_into().expect("a block ends with 16 bytes of nibbles");
     codes_q4(nibbles, &mut codes);
     codes
 }
 
 fn q5(bits: &[u8]) -> [u8; 32] {
     let mut codes = [0; 32];
-    let (fifth, nibbles) = bits
-        .split_first_chunk()
-        .expect("4 bytes of fifth bits come first");
-    let nibbles = nibbles
-        .try_into()
-        .expect("a block ends with 16 bytes of nibbles");
+    let (fifth, nibbles) = bits.split_first_chunk().expect("4 bytes of fifth bits come first");
+    let nibbles = nibbles.try_into().expect("a block ends with 16 bytes of nibbles");
     codes_q5(*fifth, nibbles, &mut codes);
     codes
 }
@@ -159,8 +153,7 @@ fn pack_nibbles(codes: &[u8; 32], out: &mut [u8]) {
 
 fn fifth_bits(codes: &[u8; 32]) -> [u8; 4] {
     let bits = codes.iter().rev();
-    bits.fold(0u32, |bits, code| bits << 1 | u32::from(code >> 4 & 1))
-        .to_le_bytes()
+    bits.fold(0u32, |bits, code| bits << 1 | u32::from(code >> 4 & 1)).to_le_bytes()
 }
 
 /// Stores `value` as f16; false if it overflows.

@@ -14,16 +14,8 @@ pub(super) use kquant::{codes_q4_k, codes_q5_k, codes_q6_k, scales_and_mins};
 pub(super) use legacy::{codes_q4, codes_q5};
 
 /// The types that [`encode`] writes.
-pub const ENCODED: [BlockType; 8] = [
-    BlockType::F32,
-    BlockType::F16,
-    BlockType::BF16,
-    BlockType::Q8_0,
-    BlockType::Q4_0,
-    BlockType::Q4_1,
-    BlockType::Q5_0,
-    BlockType::Q5_1,
-];
+pub const ENCODED: [BlockType; 8] =
+    [BlockType::F32, BlockType::F16, BlockType::BF16, BlockType::Q8_0, BlockType::Q4_0, BlockType::Q4_1, BlockType::Q5_0, BlockType::Q5_1];
 
 /// Decodes whole blocks of `ty` into `out`.
 ///
@@ -43,15 +35,9 @@ pub const ENCODED: [BlockType; 8] = [
 pub fn decode(ty: BlockType, bytes: &[u8], out: &mut [f32]) -> Result<(), Error> {
     check_sizes(ty, out.len(), bytes.len())?;
     match ty {
-        BlockType::F32 => each(bytes, out, |b, w: &mut [f32; 1]| {
-            w[0] = f32::from_le_bytes(*b)
-        }),
-        BlockType::F16 => each(bytes, out, |b, w: &mut [f32; 1]| {
-            w[0] = f16::from_le_bytes(*b).to_f32()
-        }),
-        BlockType::BF16 => each(bytes, out, |b, w: &mut [f32; 1]| {
-            w[0] = bf16::from_le_bytes(*b).to_f32()
-        }),
+        BlockType::F32 => each(bytes, out, |b, w: &mut [f32; 1]| w[0] = f32::from_le_bytes(*b)),
+        BlockType::F16 => each(bytes, out, |b, w: &mut [f32; 1]| w[0] = f16::from_le_bytes(*b).to_f32()),
+        BlockType::BF16 => each(bytes, out, |b, w: &mut [f32; 1]| w[0] = bf16::from_le_bytes(*b).to_f32()),
         BlockType::Q8_0 => each(bytes, out, legacy::decode_q8_0),
         BlockType::Q4_0 => each(bytes, out, legacy::decode_q4_0),
         BlockType::Q4_1 => each(bytes, out, legacy::decode_q4_1),
@@ -95,49 +81,32 @@ pub fn encode(ty: BlockType, weights: &[f32], out: &mut [u8]) -> Result<(), Erro
         BlockType::Q5_0 => each_back(weights, out, legacy::encode_q5_0),
         BlockType::Q5_1 => each_back(weights, out, legacy::encode_q5_1),
         BlockType::Q4_K | BlockType::Q5_K | BlockType::Q6_K => {
-            return Err(Error::NoEncoder {
-                block_type: ty.to_string(),
-                supported: ENCODED.map(|ty| ty.to_string()).join(", "),
-            });
+            return Err(Error::NoEncoder { block_type: ty.to_string(), supported: ENCODED.map(|ty| ty.to_string()).join(", ") });
         }
     };
     result.map_err(|block| {
         let start = block * ty.block_size();
         let block = &weights[start..][..ty.block_size()];
         let magnitude = |i: &usize| block[*i].abs();
-        let largest = (0..block.len())
-            .max_by(|a, b| magnitude(a).total_cmp(&magnitude(b)))
-            .unwrap_or(0);
+        let largest = (0..block.len()).max_by(|a, b| magnitude(a).total_cmp(&magnitude(b))).unwrap_or(0);
         unrepresentable(ty, weights, start + largest)
     })
 }
 
 fn unrepresentable(ty: BlockType, weights: &[f32], index: usize) -> Error {
-    Error::Unrepresentable {
-        index,
-        value: weights[index],
-        block_type: ty.to_string(),
-    }
+    Error::Unrepresentable { index, value: weights[index], block_type: ty.to_string() }
 }
 
 pub(super) fn check_sizes(ty: BlockType, weights: usize, bytes: usize) -> Result<(), Error> {
     let want = ty.row_bytes(weights)?;
     if bytes != want {
-        return Err(Error::ShapeMismatch {
-            what: format!("bytes of {weights} weights of {ty}"),
-            want,
-            got: bytes,
-        });
+        return Err(Error::ShapeMismatch { what: format!("bytes of {weights} weights of {ty}"), want, got: bytes });
     }
     Ok(())
 }
 
 /// Applies `f` to each block of `B` bytes and its `W` weights.
-fn each<const B: usize, const W: usize>(
-    bytes: &[u8],
-    out: &mut [f32],
-    f: impl Fn(&[u8; B], &mut [f32; W]),
-) {
+fn each<const B: usize, const W: usize>(bytes: &[u8], out: &mut [f32], f: impl Fn(&[u8; B], &mut [f32; W])) {
     let (blocks, _) = bytes.as_chunks();
     let (weights, _) = out.as_chunks_mut();
     for (block, weights) in blocks.iter().zip(weights) {
