@@ -1,2 +1,19 @@
-//! Perplexity, KL divergence, agreement, bootstrap intervals, and seeded stories to measure them on.
+//! Measures of language models: perplexity, bits per character, KL divergence and agreement with a reference, with intervals.
+//!
+//! A model is anything that implements [`LanguageModel`]; every claim is one number with an interval over windows of text.
 #![forbid(unsafe_code)]
+
+mod bootstrap;
+mod compare;
+mod error;
+mod language_model;
+mod perplexity;
+mod row;
+mod windows;
+
+pub use bootstrap::Estimate;
+pub use compare::{Comparison, WindowScore, compare};
+pub use error::Error;
+pub use language_model::{LanguageModel, ModelError};
+pub use perplexity::{Perplexity, perplexity};
+pub use windows::windows;
