@@ -2,7 +2,7 @@
 //! that holds GGUF weights in a layout of its own.
 //!
 //! [`layout`] tells how a type is built, [`RowParts::split`] takes a row apart, and [`RowParts::decode`] is the
-//! definition of what the parts mean: it equals [`blocks::decode`](super::blocks::decode) bit for bit.
+//! definition of what the parts mean: it equals [`blocks::decode`] bit for bit.
 
 use super::BlockType;
 use super::blocks::{self, half_at};

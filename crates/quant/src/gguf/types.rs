@@ -134,6 +134,23 @@ impl BlockType {
         })
     }
 
+    /// The value of `general.file_type` for a file mostly of this type. Those of the K types are the "medium" mixtures.
+    pub const fn file_type(self) -> u32 {
+        match self {
+            BlockType::F32 => 0,
+            BlockType::F16 => 1,
+            BlockType::Q4_0 => 2,
+            BlockType::Q4_1 => 3,
+            BlockType::Q8_0 => 7,
+            BlockType::Q5_0 => 8,
+            BlockType::Q5_1 => 9,
+            BlockType::Q4_K => 15,
+            BlockType::Q5_K => 17,
+            BlockType::Q6_K => 18,
+            BlockType::BF16 => 32,
+        }
+    }
+
     /// "F32 0, F16 1, ...": for messages.
     pub(crate) fn supported() -> String {
         Self::ALL.map(|ty| format!("{ty} {}", ty.id())).join(", ")

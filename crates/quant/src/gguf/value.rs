@@ -446,7 +446,7 @@ impl<'a, T: FromValue<'a>> FromValue<'a> for Vec<T> {
             return None;
         };
         let mut out = Vec::with_capacity(*len);
-        for element in elements(*bytes, *element_type, *len, *wide) {
+        for element in elements(bytes, *element_type, *len, *wide) {
             out.push(T::from_value(&element)?);
         }
         (out.len() == *len).then_some(out)

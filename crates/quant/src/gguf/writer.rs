@@ -41,7 +41,7 @@ impl<'a> Writer<'a> {
         let mut writer = Self::empty();
         writer.put("general.architecture", &architecture.into());
         writer.put(VERSION_KEY, &QUANTIZATION_VERSION.into());
-        writer.put(FILE_TYPE_KEY, &file_type(mostly).into());
+        writer.put(FILE_TYPE_KEY, &mostly.file_type().into());
         writer
     }
 
@@ -72,7 +72,7 @@ impl<'a> Writer<'a> {
                 }
             }
             let most = BlockType::ALL.into_iter().zip(weights).max_by_key(|(_, count)| *count);
-            writer.put(FILE_TYPE_KEY, &file_type(most.map_or(BlockType::F32, |(ty, _)| ty)).into());
+            writer.put(FILE_TYPE_KEY, &most.map_or(BlockType::F32, |(ty, _)| ty).file_type().into());
         }
         Ok(writer)
     }
@@ -207,22 +207,5 @@ impl<'a> Writer<'a> {
     /// [`Error::File`].
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         Ok(replace(path, |out| self.write_to(out))?)
-    }
-}
-
-/// The value of `general.file_type` for a file mostly of one type. Those of the K types are the "medium" mixtures.
-fn file_type(mostly: BlockType) -> u32 {
-    match mostly {
-        BlockType::F32 => 0,
-        BlockType::F16 => 1,
-        BlockType::Q4_0 => 2,
-        BlockType::Q4_1 => 3,
-        BlockType::Q8_0 => 7,
-        BlockType::Q5_0 => 8,
-        BlockType::Q5_1 => 9,
-        BlockType::Q4_K => 15,
-        BlockType::Q5_K => 17,
-        BlockType::Q6_K => 18,
-        BlockType::BF16 => 32,
     }
 }

@@ -16,6 +16,7 @@ fn read_all(bytes: &[u8]) -> Result<(), Error> {
     // An error message is the rest.
     assert!(heap.peak <= 5 * size + 1024, "{} bytes of heap for a file of {size}", heap.peak);
     let file = file?;
+    assert!(heap.peak > 0, "the allocator counts");
     for key in file.keys() {
         let value = file.value(key)?.expect("a listed key has a value");
         value.to_string();
