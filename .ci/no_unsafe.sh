@@ -7,9 +7,9 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# Vector types, kernels, the proof of a CPU tier, mapped and huge-page bytes, the spinning team; the counting allocator of
+# Vector types, kernels, the proof of a CPU tier, mapped and huge-page bytes, the spinning team, views of faer; the counting allocator of
 # tests; and tensor-core's tests that map a file, since mapping is an `unsafe fn`.
-HOMES='^crates/tensor-core/src/(simd|kernels|isa|file|bytes|team)(/.*)?(\.rs)?$'
+HOMES='^crates/tensor-core/src/(simd|kernels|isa|file|bytes|team|linalg)(/.*)?(\.rs)?$'
 HOMES+='|^crates/tensor-core/tests/.*\.rs$|^crates/testkit/src/alloc[a-z_]*\.rs$'
 # Where a module of the list is declared, its lint level may be set.
 DOORS='^crates/(tensor-core|testkit)/src/lib\.rs$'

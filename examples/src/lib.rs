@@ -1,1 +1,8 @@
-//! What the examples share: tables, SVG plots, progress bars.
+//! What the examples share: arguments, tables, SVG plots, progress bars, and where real data is.
+#![forbid(unsafe_code)]
+
+pub mod args;
+pub mod bar;
+pub mod data;
+pub mod svg;
+pub mod table;

@@ -6,6 +6,8 @@ pub mod file;
 pub mod format;
 pub mod isa;
 mod kernels;
+#[cfg(feature = "fit")]
+pub mod linalg;
 mod linear;
 mod prepared;
 pub mod progress;

@@ -1,0 +1,23 @@
+//! Where the embedded model and real data are.
+
+use std::path::{Path, PathBuf};
+
+/// The embedded model's folder in the repository.
+pub fn embedded_model() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/embedded")
+}
+
+/// A file or folder below the one that the environment variable `SCANT_DATA` names.
+///
+/// # Errors
+/// A sentence that says what the variable is for, or which file is missing.
+pub fn real(path: &str) -> Result<PathBuf, String> {
+    let Some(root) = std::env::var_os("SCANT_DATA") else {
+        return Err(format!(
+            "SCANT_DATA is not set: it names the folder with real models and data (models/*.gguf, wikitext-2/, stories260k/, reference/); \
+             this check wants {path} from it"
+        ));
+    };
+    let full = Path::new(&root).join(path);
+    if full.exists() { Ok(full) } else { Err(format!("{} is missing: SCANT_DATA should hold {path}", full.display())) }
+}
