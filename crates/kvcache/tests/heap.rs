@@ -1,7 +1,5 @@
 //! What a cache says of its heap is what the allocator saw, and decode takes none.
 
-#![expect(clippy::unwrap_used, reason = "in a test, a panic is the answer")]
-
 use half::f16;
 use ndarray::{Array2, Array3};
 use scant_kvcache::{Cache, DenseLayer, Geometry, KvLayer, KvType, Workspace};
