@@ -136,6 +136,12 @@ pub enum Error {
         /// What is wrong.
         detail: String,
     },
+    /// Logits that nothing can be chosen by.
+    #[error("the logits are of no use: {detail}")]
+    Logits {
+        /// What is wrong with them.
+        detail: String,
+    },
     /// A sampling setting out of its range.
     #[error("{what} is {value}: choose {want}")]
     Sampling {
