@@ -1,6 +1,6 @@
 //! One block over rows of activations: what prompts, tokens and calibration have in common.
 
-use crate::kernels::{Gate, RmsNorm, RmsNormInPlace, Rotate};
+use crate::kernels::{Gate, RmsNorm, RmsNormInPlace, Rotate, Softcap};
 use crate::model::Block;
 use crate::{Config, Error, Model, SiteId, SiteKind};
 use ndarray::{Array2, ArrayView2, ArrayView3, ArrayViewMut2, ShapeBuilder};
@@ -45,16 +45,16 @@ impl std::str::FromStr for Path {
 /// Buffers of a forward pass, kept from one to the next so that decode does not allocate.
 #[derive(Clone, Debug, Default)]
 pub struct Scratch {
-    pub(crate) normed: Vec<f32>,
+    normed: Vec<f32>,
     qkv: Vec<f32>,
     attention: Vec<f32>,
     part: Vec<f32>,
     gate_up: Vec<f32>,
     gated: Vec<f32>,
-    pub(crate) site: scant_tensor_core::Workspace,
+    site: scant_tensor_core::Workspace,
     kv: scant_kvcache::Workspace,
     angles: Vec<Angles>,
-    pub(crate) cuts: Vec<Range<usize>>,
+    cuts: Vec<Range<usize>>,
 }
 
 /// Cosines and sines of a kind of rotary positions at consecutive positions, `[positions, head_dim / 2]`.
@@ -155,6 +155,20 @@ impl Run<'_> {
         }
         let part = &*part;
         self.rows(cuts, x, width, |row, x| x.iter_mut().zip(&part[row * width..]).for_each(|(x, p)| *x += p));
+    }
+
+    /// Norm and head over whole rows of the stream.
+    pub(crate) fn head(&self, model: &Model, x: &[f32], scratch: &mut Scratch, logits: &mut [f32]) -> Result<(), Error> {
+        let c = self.config;
+        let Scratch { normed, site: ws, cuts, .. } = scratch;
+        let normed = fit(normed, x.len());
+        self.norm(cuts, x, model.norm(), normed);
+        let view = ArrayView2::from_shape((x.len() / c.hidden, c.hidden), &*normed).expect("whole rows");
+        self.product(SiteId::Head, model.site(SiteId::Head), view, ws, logits)?;
+        if let Some(cap) = c.logit_softcap {
+            self.rows(cuts, logits, c.vocabulary, |_, x| self.ctx.isa.run(Softcap { x, cap }));
+        }
+        Ok(())
     }
 
     /// One block over `x` `[rows, hidden]`, in place. `position(row)` counts from the first of the scratch's rotations. Calls `tap` with the
@@ -311,5 +325,20 @@ impl Model {
                 Ok(())
             }
         }
+    }
+
+    /// Logits `[rows, vocabulary]` of rows that the last block has left.
+    ///
+    /// # Errors
+    /// [`Error::Site`] if `x` is not `[rows, hidden]`.
+    pub fn logits(&self, ctx: &Ctx<'_>, path: Path, x: ArrayView2<'_, f32>, scratch: &mut Scratch) -> Result<Array2<f32>, Error> {
+        let c = self.config();
+        let shape = scant_tensor_core::Error::check_shape("stream", &[x.nrows(), c.hidden], x.shape());
+        shape.map_err(|source| Error::Site { site: SiteId::Head, source })?;
+        let x = x.as_standard_layout();
+        let mut logits = Array2::zeros((x.nrows(), c.vocabulary));
+        let out = logits.as_slice_mut().expect("a new array is contiguous");
+        Run { ctx, path, config: c }.head(self, x.as_slice().expect("standard layout is contiguous"), scratch, out)?;
+        Ok(logits)
     }
 }

@@ -23,7 +23,7 @@ pub use config::{Activation, Architecture, Config, LayerAttention, Rope, RopeSca
 pub use error::Error;
 pub use forward::{Path, Scratch};
 pub use generate::{Text, Tokens};
-pub use load::open;
+pub use load::{open, open_gguf};
 pub use model::Model;
 pub use sample::{Sampler, Sampling};
 pub use score::Scorer;

@@ -1,8 +1,7 @@
 //! One sequence: a prompt, then token by token.
 
 use crate::forward::{Run, Scratch, Sequence, fit};
-use crate::kernels::Softcap;
-use crate::{Error, Model, Path, SiteId};
+use crate::{Error, Model, Path};
 use ndarray::ArrayView2;
 use scant_kvcache::{Cache, KvType, LayerBytes};
 use scant_tensor_core::Ctx;
@@ -103,7 +102,7 @@ impl<'m> Session<'m> {
         let Some(last) = tokens.len().checked_sub(1) else {
             return Err(Error::NoTokens);
         };
-        self.stream(tokens, self.options.path, &mut |session, chunk| {
+        self.stream(tokens, self.options.path, |session, chunk| {
             if chunk.end > last {
                 let row = chunk.len() - 1;
                 session.head(row..row + 1, session.options.path)?;
@@ -118,7 +117,7 @@ impl<'m> Session<'m> {
     /// # Errors
     /// [`Error::Token`]; [`Error::Context`] beyond the model's context. The sequence is as it was before.
     pub fn decode(&mut self, token: u32) -> Result<&[f32], Error> {
-        self.stream(&[token], Path::Panel, &mut |session, _| session.head(0..1, Path::Panel))?;
+        self.stream(&[token], Path::Panel, |session, _| session.head(0..1, Path::Panel))?;
         Ok(&self.logits)
     }
 
@@ -129,7 +128,7 @@ impl<'m> Session<'m> {
     /// As there.
     pub fn score(&mut self, tokens: &[u32], block: usize, f: &mut dyn FnMut(usize, ArrayView2<'_, f32>)) -> Result<(), Error> {
         let (path, vocabulary) = (self.options.path, self.model.config().vocabulary);
-        self.stream(tokens, path, &mut |session, chunk| {
+        self.stream(tokens, path, |session, chunk| {
             for first in chunk.clone().step_by(block.max(1)) {
                 let rows = first - chunk.start..(first + block.max(1)).min(chunk.end) - chunk.start;
                 session.head(rows.clone(), path)?;
@@ -144,7 +143,7 @@ impl<'m> Session<'m> {
         &mut self,
         tokens: &[u32],
         path: Path,
-        each: &mut dyn FnMut(&mut Self, Range<usize>) -> Result<(), Error>,
+        mut each: impl FnMut(&mut Self, Range<usize>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let (start, c) = (self.len(), self.model.config());
         if start + tokens.len() > c.context {
@@ -184,18 +183,8 @@ impl<'m> Session<'m> {
     /// Logits of some rows of the stream.
     fn head(&mut self, rows: Range<usize>, path: Path) -> Result<(), Error> {
         let Session { model, ctx, scratch, x, logits, .. } = self;
-        let c = model.config();
-        let run = Run { ctx, path, config: c };
-        let mut normed = std::mem::take(&mut scratch.normed);
-        let x = &x[rows.start * c.hidden..rows.end * c.hidden];
-        run.norm(&mut scratch.cuts, x, model.norm(), fit(&mut normed, x.len()));
-        let logits = fit(logits, rows.len() * c.vocabulary);
-        let view = ArrayView2::from_shape((rows.len(), c.hidden), &normed[..]).expect("it was sized for it");
-        let result = run.product(SiteId::Head, model.site(SiteId::Head), view, &mut scratch.site, logits);
-        scratch.normed = normed;
-        if let Some(cap) = c.logit_softcap {
-            run.rows(&mut scratch.cuts, logits, c.vocabulary, |_, x| ctx.isa.run(Softcap { x, cap }));
-        }
-        result
+        let config = model.config();
+        let logits = fit(logits, rows.len() * config.vocabulary);
+        Run { ctx, path, config }.head(model, &x[rows.start * config.hidden..rows.end * config.hidden], scratch, logits)
     }
 }

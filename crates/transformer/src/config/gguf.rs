@@ -1,6 +1,6 @@
 //! The description in a GGUF file's metadata.
 
-use super::{Activation, Architecture, Config, KNOWN, LayerAttention, Rope, RopeScaling, interleaved};
+use super::{Activation, Architecture, Config, KNOWN, LayerAttention, MAX_LAYERS, Rope, RopeScaling, interleaved};
 use crate::Error;
 use scant_quant::gguf::{File, FromValue};
 
@@ -30,18 +30,17 @@ impl Config {
                 return Err(Error::BadKey { key: key(k), value: got.to_string(), want });
             }
         }
-        let layers = count("block_count")?;
+        let layers = count("block_count")?.min(MAX_LAYERS + 1); // `check` refuses more
         let base = float("rope.freq_base")?;
         let scaling = rope_scaling(file, &key, head_dim)?;
         let gemma = architecture == Architecture::Gemma3;
         let (ropes, layers) = if gemma {
             let local = Rope { base: float("rope.freq_base_swa")?.unwrap_or(1e4), scaling: RopeScaling::None };
             let pattern = count_or("attention.sliding_window_pattern", 6)?;
-            let layers = layers.min(1 << 24); // `check` refuses more
             (vec![local, Rope { base: base.unwrap_or(1e6), scaling }], interleaved(layers, pattern, count("attention.sliding_window")?))
         } else {
             let window = file.get_optional(&key("attention.sliding_window"))?;
-            (vec![Rope { base: base.unwrap_or(1e4), scaling }], vec![LayerAttention { window, rope: 0 }; layers.min(1 << 24)])
+            (vec![Rope { base: base.unwrap_or(1e4), scaling }], vec![LayerAttention { window, rope: 0 }; layers])
         };
         // The description may be silent on the vocabulary; the embedding is not.
         let vocabulary = match file.tensor("token_embd.weight") {
@@ -78,6 +77,9 @@ impl Config {
             "layers" => key("block_count"),
             "norm_eps" => key("attention.layer_norm_rms_epsilon"),
             "window" => key("attention.sliding_window"),
+            "attention_scale" => key("attention.scale"),
+            "attention_softcap" => key("attn_logit_softcapping"),
+            "logit_softcap" => key("final_logit_softcapping"),
             _ => key("rope.freq_base"),
         })
     }

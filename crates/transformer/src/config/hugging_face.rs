@@ -1,6 +1,6 @@
 //! The description in a Hugging Face `config.json`.
 
-use super::{Activation, Architecture, Config, KNOWN, LayerAttention, Rope, RopeScaling, interleaved};
+use super::{Activation, Architecture, Config, KNOWN, LayerAttention, MAX_LAYERS, Rope, RopeScaling, interleaved};
 use crate::Error;
 use serde_json::Value;
 
@@ -68,12 +68,17 @@ impl Config {
 
         let (hidden, heads) = (count("hidden_size")?, count("num_attention_heads")?);
         let head_dim = keys.count("head_dim")?.unwrap_or(hidden.checked_div(heads).unwrap_or(0));
-        let layers = count("num_hidden_layers")?.min(1 << 24); // `check` refuses more
-        let parameters = Keys(keys.get("rope_parameters").unwrap_or(&Value::Null));
-        let base = keys.float("rope_theta")?.or(parameters.float("rope_theta")?);
-        let scaling = rope_scaling(&Keys(keys.get("rope_scaling").or(keys.get("rope_parameters")).unwrap_or(&Value::Null)))?;
+        let layers = count("num_hidden_layers")?.min(MAX_LAYERS + 1); // `check` refuses more
+        // Newer descriptions gather what concerns positions, for Gemma once for each kind of layer.
+        let parameters = json.get("rope_parameters");
+        let object = |key: &str| parameters.and_then(|v| v.get(key)).filter(|v| v.is_object());
+        let global = object("full_attention").or(parameters);
+        let local = Keys(object("sliding_attention").unwrap_or(&Value::Null));
+        let base = keys.float("rope_theta")?.or(Keys(global.unwrap_or(&Value::Null)).float("rope_theta")?);
+        let scaling = rope_scaling(&Keys(keys.get("rope_scaling").or(global).unwrap_or(&Value::Null)))?;
         let (ropes, layers) = if gemma {
-            let local = Rope { base: keys.float("rope_local_base_freq")?.unwrap_or(1e4), scaling: RopeScaling::None };
+            let local = keys.float("rope_local_base_freq")?.or(local.float("rope_theta")?).unwrap_or(1e4);
+            let local = Rope { base: local, scaling: RopeScaling::None };
             let window = count("sliding_window")?;
             (vec![local, Rope { base: base.unwrap_or(1e6), scaling }], gemma_layers(&keys, layers, window)?)
         } else {
@@ -112,6 +117,9 @@ impl Config {
                 "layers" => "num_hidden_layers",
                 "norm_eps" => "rms_norm_eps",
                 "window" => "sliding_window",
+                "attention_scale" => "query_pre_attn_scalar",
+                "attention_softcap" => "attn_logit_softcapping",
+                "logit_softcap" => "final_logit_softcapping",
                 _ => "rope_theta",
             };
             key.to_owned()

@@ -18,6 +18,9 @@ pub enum Architecture {
 /// The names that checkpoints use, for messages.
 pub(crate) const KNOWN: &str = "llama and gemma3 (Hugging Face: LlamaForCausalLM, MistralForCausalLM, Gemma3ForCausalLM)";
 
+/// More would be a damaged description.
+const MAX_LAYERS: usize = 4096;
+
 /// What gates the feed-forward part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
@@ -163,8 +166,9 @@ impl Config {
             ("layers", self.layers.len()),
         ];
         for (name, value) in counts {
-            if value == 0 || value > 1 << 24 {
-                return bad(name, &value, "it must be above 0 and at most 2^24");
+            let most = if name == "layers" { MAX_LAYERS } else { 1 << 24 };
+            if value == 0 || value > most {
+                return bad(name, &value, &format!("it must be above 0 and at most {most}"));
             }
         }
         if !self.heads.is_multiple_of(self.kv_heads) {
@@ -179,6 +183,16 @@ impl Config {
         for rope in &self.ropes {
             if !(rope.base.is_finite() && rope.base > 0.0) {
                 return bad("rope_base", &rope.base, "it must be above 0");
+            }
+        }
+        let positive = [
+            ("attention_scale", Some(self.attention_scale)),
+            ("attention_softcap", self.attention_softcap),
+            ("logit_softcap", self.logit_softcap),
+        ];
+        for (name, value) in positive {
+            if let Some(value) = value.filter(|v| !v.is_finite() || *v <= 0.0) {
+                return bad(name, &value, "it must be a number above 0");
             }
         }
         if let Some(window) = self.layers.iter().find_map(|l| l.window.filter(|w| *w == 0)) {

@@ -11,8 +11,11 @@ use scant_quant::gguf::{BlockType, File, Tensor, rope};
 use scant_tensor_core::Term;
 use scant_tensor_core::format::{Dense, DenseType, Grid, GridSpec, RowOffset, RowStat};
 
-/// Opens an opened GGUF file as a model.
-pub(crate) fn from_gguf(file: File) -> Result<Model, Error> {
+/// The model in a GGUF file that is open already, from memory for instance.
+///
+/// # Errors
+/// Whatever is wrong with the file, by name.
+pub fn from_gguf(file: File) -> Result<Model, Error> {
     let config = Config::from_gguf(&file)?;
     let tensors = Gguf { file: &file, architecture: config.architecture, head_dim: config.head_dim };
     assemble(config, &tensors, || Tokenizer::from_gguf(&file))

@@ -19,9 +19,6 @@ const SUPPORTED: &str = "F32, F16 and BF16";
 pub(crate) fn from_folder(folder: &Path) -> Result<Model, Error> {
     let config = Config::from_hugging_face(&json(&folder.join("config.json"))?)?;
     let tensors = HuggingFace { files: files(folder)?, architecture: config.architecture };
-    let names_head = tensors.find("lm_head.weight").is_some();
-    // A description may call a head of its own tied, and a checkpoint without one has no other head than the embedding.
-    let config = Config { tied: config.tied && !names_head || !names_head, ..config };
     assemble(config, &tensors, || Tokenizer::from_folder(folder))
 }
 

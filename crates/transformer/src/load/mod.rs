@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use scant_tensor_core::{Linear, Post, Pre, Site, Term};
 use std::path::Path;
 
-pub(crate) use gguf::from_gguf;
+pub use gguf::from_gguf as open_gguf;
 pub(crate) use hugging_face::{from_folder, json};
 
 /// Opens the model at `path`: a GGUF file, or a folder with `config.json` and `model.safetensors` (whole or sharded).
@@ -26,7 +26,7 @@ pub fn open(path: impl AsRef<Path>) -> Result<Model, Error> {
     if path.is_dir() {
         if path.join("config.json").exists() { from_folder(path) } else { not("a folder without config.json") }
     } else if path.is_file() {
-        from_gguf(scant_quant::gguf::File::read(path)?)
+        open_gguf(scant_quant::gguf::File::read(path)?)
     } else {
         not("there is nothing; give a GGUF file, or a folder with config.json and model.safetensors")
     }

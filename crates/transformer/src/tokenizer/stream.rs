@@ -9,14 +9,14 @@ pub struct TextStream<'a> {
     tokenizer: &'a Tokenizer,
     /// Tokens since the last place where text was whole, with one before it, as spaces depend on what precedes.
     recent: Vec<u32>,
-    /// How many of them have been given out, and their text's length.
+    /// How many of them have been given out, and their text.
     told: usize,
-    told_bytes: usize,
+    told_text: String,
 }
 
 impl<'a> TextStream<'a> {
     pub(super) fn new(tokenizer: &'a Tokenizer) -> Self {
-        TextStream { tokenizer, recent: vec![], told: 0, told_bytes: 0 }
+        TextStream { tokenizer, recent: vec![], told: 0, told_text: String::new() }
     }
 
     /// The text that `token` completes; empty while a character is incomplete.
@@ -43,11 +43,15 @@ impl<'a> TextStream<'a> {
     }
 
     fn take(&mut self, text: &str) -> Result<String, Error> {
-        let new = text.get(self.told_bytes..).unwrap_or_default().to_owned();
+        let new = match text.strip_prefix(&self.told_text) {
+            Some(new) => new.to_owned(),
+            // Bytes that make no character can spoil those before them, which have been told.
+            None => self.tokenizer.decode(&self.recent[self.told..])?,
+        };
         // Keep the tokens just told as what precedes the next ones.
         self.recent.drain(..self.told);
         self.told = self.recent.len();
-        self.told_bytes = self.tokenizer.decode(&self.recent)?.len();
+        self.told_text = self.tokenizer.decode(&self.recent)?;
         Ok(new)
     }
 }
