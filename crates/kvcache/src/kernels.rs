@@ -64,10 +64,16 @@ impl<T: Stored, const R: usize> Tile<'_, T, R> {
         let keys: [&[[T; 16]]; P] = std::array::from_fn(|p| &self.keys.as_chunks().0[(panel + p) * self.key_dim..][..self.key_dim]);
         let mut acc = [[s.splat(0.0); P]; R];
         for j in 0..self.key_dim {
-            let k: [S::F; P] = std::array::from_fn(|p| T::load(s, &keys[p][j]));
+            // Loops, not closures: what a closure holds is compiled without the tier's instructions.
+            let mut k = [s.splat(0.0); P];
+            for (k, keys) in k.iter_mut().zip(&keys) {
+                *k = T::load(s, &keys[j]);
+            }
             for (acc, q) in acc.iter_mut().zip(&self.q) {
                 let q = s.splat(q[j]);
-                acc.iter_mut().zip(k).for_each(|(acc, k)| *acc = s.mul_add(k, q, *acc));
+                for (acc, k) in acc.iter_mut().zip(&k) {
+                    *acc = s.mul_add(*k, q, *acc);
+                }
             }
         }
         let scale = s.splat(self.scale);
@@ -145,17 +151,22 @@ impl<T: Stored, const R: usize> Tile<'_, T, R> {
         let weights: [&[f32]; R] = std::array::from_fn(|r| &self.scores[r * stride..][tokens.clone()]);
         let mut acc = [[s.splat(0.0); C]; R];
         for (t, value) in values.chunks_exact(row).enumerate() {
-            let value = &value[chunk..][..C];
-            for c in 0..C {
-                let v = T::load(s, &value[c]);
-                for r in 0..R {
-                    acc[r][c] = s.mul_add(v, s.splat(weights[r][t]), acc[r][c]);
+            let mut v = [s.splat(0.0); C];
+            for (v, value) in v.iter_mut().zip(&value[chunk..]) {
+                *v = T::load(s, value);
+            }
+            for (acc, weights) in acc.iter_mut().zip(&weights) {
+                let weight = s.splat(weights[t]);
+                for (acc, v) in acc.iter_mut().zip(&v) {
+                    *acc = s.mul_add(*v, weight, *acc);
                 }
             }
         }
         for (r, acc) in acc.into_iter().enumerate() {
             let out = &mut self.partial[r * width + HEAD + 16 * chunk..][..16 * C];
-            acc.into_iter().zip(out.as_chunks_mut().0).for_each(|(acc, out)| s.store(acc, out));
+            for (acc, out) in acc.into_iter().zip(out.as_chunks_mut().0) {
+                s.store(acc, out);
+            }
         }
     }
 }
@@ -191,16 +202,13 @@ impl WithSimd for Merge<'_> {
         }
         let most = if max2 > max { max2 } else { max };
         let (a, b) = (s.exp(s.splat(max - most)), s.exp(s.splat(max2 - most)));
-        let add = |x: S::F, y: S::F| s.mul_add(x, a, s.mul(y, b));
-        let lanes = s.splat(sum);
-        let total = add(lanes, s.splat(sum2));
         let mut head = [0.0; 16];
-        s.store(total, &mut head);
+        s.store(s.mul_add(s.splat(sum), a, s.mul(s.splat(sum2), b)), &mut head);
         self.state[0] = most;
         self.state[1] = head[0];
         let sums = self.state[HEAD..].as_chunks_mut().0;
         for (x, y) in sums.iter_mut().zip(self.partial[HEAD..].as_chunks().0) {
-            s.store(add(s.load(x), s.load(y)), x);
+            s.store(s.mul_add(s.load(x), a, s.mul(s.load(y), b)), x);
         }
     }
 }

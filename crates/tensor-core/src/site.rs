@@ -172,6 +172,9 @@ impl Site {
             let mut w = Array2::zeros((task.rows.len(), self.columns));
             linear.terms.iter().for_each(|t| t.op().add_rows(task.rows.clone(), w.view_mut()));
             start(linear, &task.rows, &mut y);
+            #[cfg(feature = "fit")]
+            crate::linalg::matmul(1.0, x, w.t(), true, y);
+            #[cfg(not(feature = "fit"))]
             ndarray::linalg::general_mat_mul(1.0, &x, &w.t(), 1.0, &mut y);
         });
         self.finish(y);

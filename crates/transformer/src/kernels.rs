@@ -82,27 +82,29 @@ impl WithSimd for Gate<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let (gate, up) = self.gate_up.split_at(self.out.len());
-        let lanes = |gate, up| {
-            let z = match self.activation {
-                Activation::Silu => gate,
-                // (1 + tanh(u)) / 2 is the logistic function of 2u.
-                Activation::GeluTanh => {
-                    let cubic = s.mul_add(s.mul(gate, gate), s.splat(0.044_715), s.splat(1.0));
-                    s.mul(s.mul(gate, cubic), s.splat(2.0 * 0.797_884_6))
-                }
-            };
-            let e = s.exp(s.sub(s.splat(0.0), z));
-            s.mul(s.div(gate, s.add(s.splat(1.0), e)), up)
-        };
         let whole = self.out.len() / 16 * 16;
         let (out, out_tail) = self.out.as_chunks_mut::<16>();
         for ((out, gate), up) in out.iter_mut().zip(gate.as_chunks().0).zip(up.as_chunks().0) {
-            s.store(lanes(s.load(gate), s.load(up)), out);
+            s.store(gated(s, self.activation, s.load(gate), s.load(up)), out);
         }
         let mut last = [0.0; 16];
-        s.store(lanes(s.load_tail(&gate[whole..]), s.load_tail(&up[whole..])), &mut last);
+        s.store(gated(s, self.activation, s.load_tail(&gate[whole..]), s.load_tail(&up[whole..])), &mut last);
         out_tail.copy_from_slice(&last[..out_tail.len()]);
     }
+}
+
+#[inline(always)]
+fn gated<S: Simd>(s: S, activation: Activation, gate: S::F, up: S::F) -> S::F {
+    let z = match activation {
+        Activation::Silu => gate,
+        // (1 + tanh(u)) / 2 is the logistic function of 2u.
+        Activation::GeluTanh => {
+            let cubic = s.mul_add(s.mul(gate, gate), s.splat(0.044_715), s.splat(1.0));
+            s.mul(s.mul(gate, cubic), s.splat(2.0 * 0.797_884_6))
+        }
+    };
+    let e = s.exp(s.sub(s.splat(0.0), z));
+    s.mul(s.div(gate, s.add(s.splat(1.0), e)), up)
 }
 
 /// `x = cap * tanh(x / cap)`
