@@ -13,6 +13,7 @@ mod kernels;
 mod load;
 mod model;
 mod names;
+mod off_grid;
 mod sample;
 mod score;
 mod session;

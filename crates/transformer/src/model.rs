@@ -136,6 +136,19 @@ impl Model {
         &self.blocks
     }
 
+    /// The same model with other blocks.
+    pub(crate) fn with_blocks(&self, blocks: Vec<Block>) -> Model {
+        Model {
+            config: self.config.clone(),
+            tokenizer: self.tokenizer.clone(),
+            no_tokenizer: self.no_tokenizer.clone(),
+            embedding: self.embedding.clone(),
+            blocks,
+            norm: self.norm.clone(),
+            head: self.head.clone(),
+        }
+    }
+
     pub(crate) fn norm(&self) -> &[f32] {
         &self.norm
     }

@@ -11,6 +11,7 @@ use tiny::{Folder, Tiny};
 
 mod errors;
 mod forms;
+mod off_grid;
 mod reference;
 mod running;
 mod text;
