@@ -3,6 +3,7 @@
 use super::codes::{block_bytes, get, put};
 use super::{BLOCK, PANEL, RowStat, Stat};
 use crate::error::Error;
+use crate::file::{Bytes, OwnedBytes};
 use crate::simd::Simd;
 use ndarray::{Array2, ArrayView2};
 
@@ -101,7 +102,7 @@ impl GridSpec {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Grid {
     spec: GridSpec,
-    codes: Vec<u8>,
+    codes: Bytes,
     scale: Stat,
     offset: Offset,
 }
@@ -125,7 +126,7 @@ impl Grid {
             RowOffset::Zero(z) => Offset::Zero(check("grid zero points", z)?),
             RowOffset::Min(m) => Offset::Min(check("grid minima", m)?),
         };
-        let mut packed = vec![0; spec.panels() * spec.panel_bytes()];
+        let mut packed = OwnedBytes::zeroed(spec.panels() * spec.panel_bytes());
         for (panel, rows) in packed.chunks_exact_mut(spec.panel_bytes()).zip(0..) {
             for r in 0..PANEL.min(spec.m - rows * PANEL) {
                 for (column, code) in codes.row(rows * PANEL + r).iter().enumerate() {
@@ -137,7 +138,26 @@ impl Grid {
                 }
             }
         }
-        Ok(Grid { spec, codes: packed, scale, offset })
+        Ok(Grid { spec, codes: packed.freeze(), scale, offset })
+    }
+
+    /// Takes panels as [`Grid::packed_codes`], [`Grid::scale`] and [`Grid::offset`] give them, without a copy.
+    ///
+    /// Codes have no wrong values. What stands in rows and columns of padding does not matter.
+    ///
+    /// # Errors
+    /// [`Error`] if a length differs from what `spec` says or a statistic is not finite.
+    pub fn from_panels(spec: GridSpec, codes: Bytes, scale: Stat, offset: Offset) -> Result<Grid, Error> {
+        let spec = GridSpec::new([spec.m, spec.n], spec.bits, spec.group_size)?;
+        let want = spec.blocks().checked_mul(block_bytes(spec.bits)).and_then(|b| b.checked_mul(spec.panels()));
+        Error::check_shape("bytes of grid codes", &[want.unwrap_or(usize::MAX)], &[codes.len()])?;
+        scale.check("grid scales", spec.panels(), spec.groups())?;
+        match &offset {
+            Offset::Symmetric => {}
+            Offset::Zero(zero) => zero.check("grid zero points", spec.panels(), spec.groups())?,
+            Offset::Min(min) => min.check("grid minima", spec.panels(), spec.groups())?,
+        }
+        Ok(Grid { spec, codes, scale, offset })
     }
 
     /// Shape, bits and group size.
@@ -146,7 +166,7 @@ impl Grid {
     }
 
     /// The codes in panels.
-    pub fn packed_codes(&self) -> &[u8] {
+    pub fn packed_codes(&self) -> &Bytes {
         &self.codes
     }
 

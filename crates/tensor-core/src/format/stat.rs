@@ -3,7 +3,9 @@
 use super::PANEL;
 use super::codes::{put_row_code, row_codes};
 use crate::error::Error;
+use crate::file::{Bytes, OwnedBytes, Typed};
 use crate::simd::Simd;
+use bytemuck::Pod;
 use half::{bf16, f16};
 use ndarray::Array2;
 
@@ -46,17 +48,17 @@ pub enum RowStat {
 #[non_exhaustive]
 pub enum Stat {
     /// Single precision.
-    F32(Vec<f32>),
+    F32(Typed<f32>),
     /// Half precision.
-    F16(Vec<f16>),
+    F16(Typed<f16>),
     /// bfloat16.
-    Bf16(Vec<bf16>),
+    Bf16(Typed<bf16>),
     /// Codes of `bits` bits, 16 of them in `2 * bits` bytes.
     Codes {
         /// Width of a code.
         bits: u32,
         /// `[panels, groups, 2 * bits]`
-        codes: Vec<u8>,
+        codes: Bytes,
     },
     /// `step * (code - centre) + base`
     Levels {
@@ -65,13 +67,13 @@ pub enum Stat {
         /// What is subtracted from a code.
         centre: u8,
         /// `[panels, groups, 2 * bits]`
-        codes: Vec<u8>,
+        codes: Bytes,
         /// Groups that share a step.
         per: usize,
         /// `[panels, ceil(groups / per), 16]`
-        step: Vec<f16>,
+        step: Typed<f16>,
         /// As `step`.
-        base: Option<Vec<f16>>,
+        base: Option<Typed<f16>>,
     },
 }
 
@@ -98,7 +100,7 @@ impl RowStat {
                 return Err(Error::Bits { what: what.to_owned(), bits });
             }
             let width = 2 * bits as usize;
-            let mut packed = vec![0; m.div_ceil(PANEL) * groups * width];
+            let mut packed = OwnedBytes::zeroed(m.div_ceil(PANEL) * groups * width);
             for ((row, column), code) in codes.indexed_iter() {
                 if u32::from(*code) >> bits != 0 {
                     return Err(Error::Code { what: what.to_owned(), code: *code, row, column, bits });
@@ -106,7 +108,7 @@ impl RowStat {
                 let at = (row / PANEL * groups + column) * width;
                 put_row_code(&mut packed[at..at + width], bits, row % PANEL, *code);
             }
-            Ok(packed)
+            Ok(packed.freeze())
         };
         Ok(match self {
             RowStat::F32(x) => {
@@ -142,16 +144,55 @@ impl RowStat {
     }
 }
 
-fn panels<T: Copy + Default>(x: &Array2<T>) -> Vec<T> {
+fn panels<T: Pod>(x: &Array2<T>) -> Typed<T> {
     let (m, groups) = x.dim();
-    let mut out = vec![T::default(); m.div_ceil(PANEL) * groups * PANEL];
+    let mut bytes = OwnedBytes::zeroed(m.div_ceil(PANEL) * groups * PANEL * size_of::<T>());
+    let out = bytes.cast_mut::<T>();
     for ((row, g), v) in x.indexed_iter() {
         out[(row / PANEL * groups + g) * PANEL + row % PANEL] = *v;
     }
-    out
+    Typed::new(bytes.freeze()).expect("whole elements, aligned to 64")
 }
 
 impl Stat {
+    /// Fails unless it is for that many panels and groups, and finite.
+    pub(super) fn check(&self, what: &str, panels: usize, groups: usize) -> Result<(), Error> {
+        let len = |what: &str, rows: usize, columns: usize, got: usize| {
+            let want = panels.checked_mul(rows).and_then(|r| r.checked_mul(columns)).unwrap_or(usize::MAX);
+            Error::check_shape(what, &[want], &[got])
+        };
+        let finite = |columns: usize, x: &mut dyn Iterator<Item = f32>| match x.enumerate().find(|(_, v)| !v.is_finite()) {
+            None => Ok(()),
+            Some((i, value)) => {
+                let (panel, column, lane) = (i / PANEL / columns, i / PANEL % columns, i % PANEL);
+                Err(Error::NotFinite { what: what.to_owned(), row: panel * PANEL + lane, column, value })
+            }
+        };
+        let codes = |bits: u32, codes: &Bytes| {
+            if !(1..=8).contains(&bits) {
+                return Err(Error::Bits { what: what.to_owned(), bits });
+            }
+            len(what, groups, 2 * bits as usize, codes.len())
+        };
+        match self {
+            Stat::F32(x) => len(what, groups, PANEL, x.len()).and(finite(groups, &mut x.iter().copied())),
+            Stat::F16(x) => len(what, groups, PANEL, x.len()).and(finite(groups, &mut x.iter().map(|x| x.to_f32()))),
+            Stat::Bf16(x) => len(what, groups, PANEL, x.len()).and(finite(groups, &mut x.iter().map(|x| x.to_f32()))),
+            Stat::Codes { bits, codes: c } => codes(*bits, c),
+            Stat::Levels { bits, codes: c, per, step, base, .. } => {
+                codes(*bits, c)?;
+                if *per == 0 {
+                    return Err(Error::GroupSize { group_size: 0, columns: groups });
+                }
+                let supers = groups.div_ceil(*per);
+                std::iter::once(step).chain(base).try_for_each(|x| {
+                    len(what, supers, PANEL, x.len())?;
+                    finite(supers, &mut x.iter().map(|x| x.to_f32()))
+                })
+            }
+        }
+    }
+
     /// Bytes that hold it.
     pub fn bytes(&self) -> u64 {
         (match self {
@@ -159,7 +200,7 @@ impl Stat {
             Stat::F16(x) => 2 * x.len(),
             Stat::Bf16(x) => 2 * x.len(),
             Stat::Codes { codes, .. } => codes.len(),
-            Stat::Levels { codes, step, base, .. } => codes.len() + 2 * step.len() + 2 * base.as_ref().map_or(0, Vec::len),
+            Stat::Levels { codes, step, base, .. } => codes.len() + 2 * step.len() + 2 * base.as_ref().map_or(0, |base| base.len()),
         }) as u64
     }
 

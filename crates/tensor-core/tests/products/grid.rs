@@ -4,7 +4,7 @@ use crate::sample::{Form, Sample};
 use crate::{MODES, assert_same, check_doubles, check_not_finite, check_one_result, check_other_views, product, random};
 use ndarray::{Array2, Axis, s};
 use proptest::prelude::*;
-use scant_tensor_core::format::{Grid, GridSpec, RowOffset, RowStat};
+use scant_tensor_core::format::{Grid, GridSpec, Offset, RowOffset, RowStat, Stat};
 use scant_tensor_core::isa::Isa;
 use scant_tensor_core::rng::Rng;
 use scant_tensor_core::{LinearOp, Mode};
@@ -260,5 +260,28 @@ fn a_group_as_long_as_the_row_is_one_group() {
         levels.sort_unstable();
         levels.dedup();
         assert!(levels.len() <= 16);
+    }
+}
+
+#[test]
+fn panels_go_out_and_in_and_wrong_ones_are_named() {
+    let mut rng = Rng::new(11);
+    for form in Form::ALL {
+        let sample = Sample::random(form, 3, 32, [37, 100], &mut rng);
+        let (spec, grid) = (sample.spec, sample.grid);
+        let again = Grid::from_panels(spec, grid.packed_codes().clone(), grid.scale().clone(), grid.offset().clone()).unwrap();
+        assert_eq!(again, grid);
+        let build = |codes, scale| Grid::from_panels(spec, codes, scale, grid.offset().clone()).unwrap_err().to_string();
+        let short = build(grid.packed_codes().slice(1..), grid.scale().clone());
+        assert_eq!(short, "bytes of grid codes: want [2304], got [2303]");
+        let wide = GridSpec { n: 200, ..spec };
+        let err = Grid::from_panels(wide, vec![0u8; 4032].as_slice().into(), grid.scale().clone(), Offset::Symmetric).unwrap_err();
+        assert!(err.to_string().starts_with("grid scales: want ["), "{err}");
+        if let Stat::F16(scale) = grid.scale() {
+            let mut scale = scale.to_vec();
+            scale[(4 + 2) * 16 + 5] = half::f16::NAN; // panel 1, group 2, lane 5
+            let err = build(grid.packed_codes().clone(), Stat::F16(scale.into()));
+            assert_eq!(err, "grid scales: NaN at row 21, column 2 is not finite");
+        }
     }
 }
