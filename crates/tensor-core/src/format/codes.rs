@@ -116,19 +116,46 @@ pub(super) fn put_row_code(packed: &mut [u8], bits: u32, row: usize, code: u8) {
     });
 }
 
-/// The inverse of [`put_row_code`], for all 16 rows.
-#[inline]
+/// The inverse of [`put_row_code`], for all 16 rows. `packed` is `2 * bits` bytes.
+///
+/// Eight rows at a time in the bytes of a u64: this runs once per group beside a product that takes few cycles per group.
+#[inline(always)]
 pub(super) fn row_codes(packed: &[u8], bits: u32) -> [u8; 16] {
-    if let (8, Ok(codes)) = (bits, packed.try_into()) {
-        return codes;
+    let (mut low, mut high) = (0u64, 0u64);
+    let (mut plane, mut position) = (packed, 0);
+    if bits & 8 != 0
+        && let Some((bytes, rest)) = plane.split_first_chunk::<16>()
+    {
+        let x = u128::from_le_bytes(*bytes);
+        (low, high) = (x as u64, (x >> 64) as u64);
+        (plane, position) = (rest, 8);
     }
-    let mut codes = [0; 16];
-    for (row, code) in codes.iter_mut().enumerate() {
-        row_planes(bits, row, |byte, shift, width, position| {
-            *code |= ((u32::from(packed[byte]) >> shift & ((1 << width) - 1)) << position) as u8;
-        });
+    if bits & 4 != 0
+        && let Some((bytes, rest)) = plane.split_first_chunk::<8>()
+    {
+        let x = u64::from_le_bytes(*bytes);
+        low |= (x & 0x0F0F_0F0F_0F0F_0F0F) << position;
+        high |= (x >> 4 & 0x0F0F_0F0F_0F0F_0F0F) << position;
+        (plane, position) = (rest, position + 4);
     }
-    codes
+    if bits & 2 != 0
+        && let Some((bytes, rest)) = plane.split_first_chunk::<4>()
+    {
+        let x = u64::from(u32::from_le_bytes(*bytes));
+        let four = |k: u32| x >> (2 * k) & 0x0303_0303;
+        low |= (four(0) | four(1) << 32) << position;
+        high |= (four(2) | four(3) << 32) << position;
+        (plane, position) = (rest, position + 2);
+    }
+    if bits & 1 != 0
+        && let Some((bytes, _)) = plane.split_first_chunk::<2>()
+    {
+        let x = u64::from(u16::from_le_bytes(*bytes));
+        let two = |k: u32| x >> k & 0x0101;
+        low |= (two(0) | two(1) << 16 | two(2) << 32 | two(3) << 48) << position;
+        high |= (two(4) | two(5) << 16 | two(6) << 32 | two(7) << 48) << position;
+    }
+    (u128::from(low) | u128::from(high) << 64).to_le_bytes()
 }
 
 #[inline(always)]

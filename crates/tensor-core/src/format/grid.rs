@@ -4,7 +4,7 @@ use super::codes::{block_bytes, get, put};
 use super::{BLOCK, PANEL, RowStat, Stat};
 use crate::error::Error;
 use crate::file::{Bytes, OwnedBytes};
-use crate::simd::Simd;
+use crate::simd::{Scalar, Simd};
 use ndarray::{Array2, ArrayView2};
 
 /// What a grid adds, as an encoder makes it.
@@ -210,35 +210,44 @@ impl Grid {
         &self.codes[panel * bytes..][..bytes]
     }
 
-    /// Scale and offset of group `g`, for codes from which `2^(bits-1)` has been subtracted.
+    /// Scales and offsets of `groups`, for codes from which `2^(bits-1)` has been subtracted. Offsets of a symmetric grid are left alone.
     #[inline(always)]
-    pub(crate) fn centred<S: Simd>(&self, s: S, panel: usize, g: usize) -> (S::F, S::F) {
-        let groups = self.spec.groups();
+    pub(crate) fn centred<S: Simd>(
+        &self,
+        s: S,
+        panel: usize,
+        groups: std::ops::Range<usize>,
+        scales: &mut [[f32; PANEL]],
+        offsets: &mut [[f32; PANEL]],
+    ) {
+        let all = self.spec.groups();
         let centre = s.splat((1u32 << (self.spec.bits - 1)) as f32);
-        let scale = self.scale.decode(s, groups, panel, g);
-        let offset = match &self.offset {
-            Offset::Symmetric => s.splat(0.0),
-            Offset::Zero(zero) => s.mul(scale, s.sub(centre, zero.decode(s, groups, panel, g))),
-            Offset::Min(min) => s.add(s.mul(scale, centre), min.decode(s, groups, panel, g)),
+        self.scale.decode(s, all, panel, groups.clone(), scales);
+        let (stat, is_zero) = match &self.offset {
+            Offset::Symmetric => return,
+            Offset::Zero(zero) => (zero, true),
+            Offset::Min(min) => (min, false),
         };
-        (scale, offset)
+        stat.decode(s, all, panel, groups, offsets);
+        for (scale, offset) in scales.iter().zip(offsets) {
+            let (scale, stat) = (s.load(scale), s.load(offset));
+            s.store(if is_zero { s.mul(scale, s.sub(centre, stat)) } else { s.add(s.mul(scale, centre), stat) }, offset);
+        }
     }
 
-    /// Scale and offset of group `g` for codes as they are stored, and what is subtracted from a code first.
-    fn plain<S: Simd>(&self, s: S, panel: usize, g: usize) -> ([f32; 16], [f32; 16], [f32; 16]) {
-        let groups = self.spec.groups();
-        let centre = s.splat((1u32 << (self.spec.bits - 1)) as f32);
-        let none = s.splat(0.0);
-        let (zero, min) = match &self.offset {
-            Offset::Symmetric => (centre, none),
-            Offset::Zero(zero) => (zero.decode(s, groups, panel, g), none),
-            Offset::Min(min) => (none, min.decode(s, groups, panel, g)),
+    /// Scales, zero points and minima of group `g`, for codes as they are stored.
+    fn plain(&self, panel: usize, g: usize) -> [[f32; PANEL]; 3] {
+        let one = |stat: &Stat| {
+            let mut out = [[0.0; PANEL]];
+            stat.decode(Scalar, self.spec.groups(), panel, g..g + 1, &mut out);
+            out[0]
         };
-        let mut out = [[0.0; 16]; 3];
-        s.store(self.scale.decode(s, groups, panel, g), &mut out[0]);
-        s.store(zero, &mut out[1]);
-        s.store(min, &mut out[2]);
-        (out[0], out[1], out[2])
+        let (zero, min) = match &self.offset {
+            Offset::Symmetric => ([(1u32 << (self.spec.bits - 1)) as f32; PANEL], [0.0; PANEL]),
+            Offset::Zero(zero) => (one(zero), [0.0; PANEL]),
+            Offset::Min(min) => ([0.0; PANEL], one(min)),
+        };
+        [one(&self.scale), zero, min]
     }
 
     /// Calls `f(row, column, w)` for the rows of a panel that exist.
@@ -246,7 +255,7 @@ impl Grid {
         let codes = self.panel(panel);
         let rows = rows.start..rows.end.min(self.spec.m - panel * PANEL);
         for g in 0..self.spec.groups() {
-            let (scale, zero, min) = self.plain(crate::simd::Scalar, panel, g);
+            let [scale, zero, min] = self.plain(panel, g);
             let columns = g * self.spec.group_size..((g + 1) * self.spec.group_size).min(self.spec.n);
             for r in rows.clone() {
                 for j in columns.clone() {

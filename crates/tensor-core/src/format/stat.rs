@@ -8,6 +8,7 @@ use crate::simd::Simd;
 use bytemuck::Pod;
 use half::{bf16, f16};
 use ndarray::Array2;
+use std::ops::Range;
 
 /// A statistic as an encoder makes it: row-major, `[m, groups]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -204,30 +205,47 @@ impl Stat {
         }) as u64
     }
 
-    /// The 16 values of group `g` of `panel`, of `groups` groups.
+    /// The 16 values of each of `groups` of a panel, of `all` groups.
     #[inline(always)]
-    pub(crate) fn decode<S: Simd>(&self, s: S, groups: usize, panel: usize, g: usize) -> S::F {
-        let i = panel * groups + g;
+    pub(crate) fn decode<S: Simd>(&self, s: S, all: usize, panel: usize, groups: Range<usize>, out: &mut [[f32; PANEL]]) {
+        let first = panel * all + groups.start;
+        let places = first..first + groups.len();
         match self {
-            Stat::F32(x) => s.load(&x.as_chunks().0[i]),
-            Stat::F16(x) => s.load_f16(&bytemuck::cast_slice::<f16, u16>(x).as_chunks().0[i]),
-            Stat::Bf16(x) => s.load_bf16(&bytemuck::cast_slice::<bf16, u16>(x).as_chunks().0[i]),
+            Stat::F32(x) => out.iter_mut().zip(&x.as_chunks().0[places]).for_each(|(out, x)| *out = *x),
+            Stat::F16(x) => {
+                let x = cast(x);
+                out.iter_mut().zip(&x[places]).for_each(|(out, x)| s.store(s.load_f16(x), out));
+            }
+            Stat::Bf16(x) => {
+                let x = bytemuck::cast_slice::<bf16, u16>(x).as_chunks().0;
+                out.iter_mut().zip(&x[places]).for_each(|(out, x)| s.store(s.load_bf16(x), out));
+            }
             Stat::Codes { bits, codes } => {
                 let width = 2 * *bits as usize;
-                s.load_u8(&row_codes(&codes[i * width..][..width], *bits))
+                let codes = codes[places.start * width..places.end * width].chunks_exact(width);
+                out.iter_mut().zip(codes).for_each(|(out, codes)| s.store(s.load_u8(&row_codes(codes, *bits)), out));
             }
             Stat::Levels { bits, centre, codes, per, step, base } => {
                 let width = 2 * *bits as usize;
-                let level = s.load_u8(&row_codes(&codes[i * width..][..width], *bits));
-                let level = s.sub(level, s.splat(f32::from(*centre)));
-                let j = panel * groups.div_ceil(*per) + g / per;
-                let load = |x: &[f16]| s.load_f16(&bytemuck::cast_slice::<f16, u16>(x).as_chunks().0[j]);
-                let scaled = s.mul(level, load(step));
-                match base {
-                    None => scaled,
-                    Some(base) => s.add(scaled, load(base)),
+                let codes = codes[places.start * width..places.end * width].chunks_exact(width);
+                let (step, base) = (cast(step), base.as_deref().map(cast));
+                let supers = panel * all.div_ceil(*per);
+                for ((out, codes), g) in out.iter_mut().zip(codes).zip(groups) {
+                    let at = supers + g / per;
+                    let level = s.sub(s.load_u8(&row_codes(codes, *bits)), s.splat(f32::from(*centre)));
+                    let scaled = s.mul(level, s.load_f16(&step[at]));
+                    let value = match base {
+                        None => scaled,
+                        Some(base) => s.add(scaled, s.load_f16(&base[at])),
+                    };
+                    s.store(value, out);
                 }
             }
         }
     }
+}
+
+/// Half-precision values by panel and group, as bits.
+fn cast(x: &[f16]) -> &[[u16; PANEL]] {
+    bytemuck::cast_slice::<f16, u16>(x).as_chunks().0
 }

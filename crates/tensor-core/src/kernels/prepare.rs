@@ -40,9 +40,11 @@ impl WithSimd for Quantize<'_> {
                     *code = *q as i8;
                     sum += i32::from(*code);
                 }
-                block.int_sums[half] = sum;
+                block.minus_int_sums[half] = -sum;
                 block.sums[half] = block.step * sum as f32;
             }
+            block.minus_int_sum = block.minus_int_sums[0] + block.minus_int_sums[1];
+            block.sum = block.step * -block.minus_int_sum as f32;
         }
     }
 }
@@ -89,8 +91,10 @@ mod tests {
                 }
                 for (half, codes) in block.codes.chunks(16).enumerate() {
                     let sum: i32 = codes.iter().map(|c| i32::from(*c)).sum();
-                    assert_eq!((block.int_sums[half], block.sums[half]), (sum, block.step * sum as f32), "{name}");
+                    assert_eq!((block.minus_int_sums[half], block.sums[half]), (-sum, block.step * sum as f32), "{name}");
                 }
+                let sum: i32 = block.codes.iter().map(|c| i32::from(*c)).sum();
+                assert_eq!((block.minus_int_sum, block.sum), (-sum, block.step * sum as f32), "{name}");
             }
             for isa in Isa::available() {
                 let mut got = [Block::default(); 2];

@@ -19,6 +19,10 @@ macro_rules! features {
 
         $(#[target_feature(enable = $f)])*
         fn enter<W: WithSimd>(work: W) -> W::Out { work.run(Avx2(())) }
+
+        $(#[target_feature(enable = $f)])*
+        #[inline(never)]
+        fn enter_apart<W: WithSimd>(work: W) -> W::Out { work.run(Avx2(())) }
     };
 }
 features!("avx2" "fma" "f16c");
@@ -53,6 +57,10 @@ impl Simd for Avx2 {
     type I = [__m256i; 2];
     type B = [__m256i; 2];
 
+    #[inline(always)]
+    fn call<W: WithSimd>(self, work: W) -> W::Out {
+        unsafe { enter_apart(work) }
+    }
     #[inline(always)]
     fn splat(self, x: f32) -> Self::F {
         [unsafe { _mm256_set1_ps(x) }; 2]
@@ -172,7 +180,7 @@ impl Simd for Avx2 {
         map(a, |a| unsafe { _mm256_sll_epi32(a, _mm_cvtsi32_si128(N as i32)) })
     }
     #[inline(always)]
-    fn dot<const BITS: u32, const Q: usize>(self, codes: &[Self::B; Q], x: &[i8], xsum: i32) -> Self::I {
+    fn dot<const BITS: u32, const Q: usize>(self, codes: &[Self::B; Q], x: &[i8], minus_xsum: i32) -> Self::I {
         // `maddubs` adds two products into i16: 2 * 127 * code. So many of them fit before they must widen to i32.
         let fit: usize = match BITS {
             0..=4 => 8, // 8 * 2 * 15 * 127 = 30,480
@@ -181,7 +189,7 @@ impl Simd for Avx2 {
             _ => 1, // 7 bits: 32,258; 8 bits: by signed codes, 2 * 128 * 127 = 32,512
         };
         // Signed 8-bit codes are centred already.
-        let start = if BITS == 8 { 0 } else { -(xsum << (BITS - 1)) };
+        let start = if BITS == 8 { 0 } else { minus_xsum << (BITS - 1) };
         let mut acc = self.splat_i32(start);
         let (x, _) = x.as_chunks::<4>();
         for (codes, x) in codes.chunks(fit).zip(x.chunks(fit)) {

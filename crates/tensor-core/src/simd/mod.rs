@@ -37,6 +37,9 @@ pub trait Simd: Copy {
     /// 64 bytes; byte `4 r + c` belongs to lane `r`.
     type B: Copy;
 
+    /// Does `work` as a function of its own, compiled once for this tier, where [`WithSimd::run`] would be inlined at every place.
+    fn call<W: WithSimd>(self, work: W) -> W::Out;
+
     /// `x` in every lane.
     fn splat(self, x: f32) -> Self::F;
     /// Lanes from memory.
@@ -95,8 +98,8 @@ pub trait Simd: Copy {
 
     /// Per lane `r`: the sum over `q < Q` and `c < 4` of `(codes[q][4 r + c] - 2^(BITS-1)) * x[4 q + c]`, exactly.
     ///
-    /// Codes are below `2^BITS`, `x` lies in -127..=127 and `xsum` is its sum. Fits i32 for every `Q` up to 8.
-    fn dot<const BITS: u32, const Q: usize>(self, codes: &[Self::B; Q], x: &[i8], xsum: i32) -> Self::I;
+    /// Codes are below `2^BITS`, `x` lies in -127..=127 and `minus_xsum` is minus its sum. Fits i32 for every `Q` up to 8.
+    fn dot<const BITS: u32, const Q: usize>(self, codes: &[Self::B; Q], x: &[i8], minus_xsum: i32) -> Self::I;
     /// Byte `C` of each lane as f32, less `2^(BITS-1)`. Bytes are below `2^BITS`.
     fn byte<const BITS: u32, const C: usize>(self, codes: Self::B) -> Self::F;
 
