@@ -4,7 +4,7 @@ use super::codes::{block_bytes, get, put};
 use super::{BLOCK, PANEL, RowStat, Stat};
 use crate::error::Error;
 use crate::file::{Bytes, OwnedBytes};
-use crate::simd::{Scalar, Simd};
+use crate::simd::Scalar;
 use ndarray::{Array2, ArrayView2};
 
 /// What a grid adds, as an encoder makes it.
@@ -208,31 +208,6 @@ impl Grid {
     pub(crate) fn panel(&self, panel: usize) -> &[u8] {
         let bytes = self.spec.panel_bytes();
         &self.codes[panel * bytes..][..bytes]
-    }
-
-    /// Scales and offsets of `groups`, for codes from which `2^(bits-1)` has been subtracted. Offsets of a symmetric grid are left alone.
-    #[inline(always)]
-    pub(crate) fn centred<S: Simd>(
-        &self,
-        s: S,
-        panel: usize,
-        groups: std::ops::Range<usize>,
-        scales: &mut [[f32; PANEL]],
-        offsets: &mut [[f32; PANEL]],
-    ) {
-        let all = self.spec.groups();
-        let centre = s.splat((1u32 << (self.spec.bits - 1)) as f32);
-        self.scale.decode(s, all, panel, groups.clone(), scales);
-        let (stat, is_zero) = match &self.offset {
-            Offset::Symmetric => return,
-            Offset::Zero(zero) => (zero, true),
-            Offset::Min(min) => (min, false),
-        };
-        stat.decode(s, all, panel, groups, offsets);
-        for (scale, offset) in scales.iter().zip(offsets) {
-            let (scale, stat) = (s.load(scale), s.load(offset));
-            s.store(if is_zero { s.mul(scale, s.sub(centre, stat)) } else { s.add(s.mul(scale, centre), stat) }, offset);
-        }
     }
 
     /// Scales, zero points and minima of group `g`, for codes as they are stored.

@@ -205,7 +205,18 @@ impl Stat {
         }) as u64
     }
 
-    /// The 16 values of each of `groups` of a panel, of `all` groups.
+    /// The 16 values of each of `groups` of a panel, of `all` groups: in place if they can be loaded as they lie.
+    #[inline(always)]
+    pub(crate) fn in_place(&self, all: usize, panel: usize, groups: Range<usize>) -> Option<Groups<'_>> {
+        let places = panel * all + groups.start..panel * all + groups.end;
+        match self {
+            Stat::F32(x) => Some(Groups::F32(&x.as_chunks().0[places])),
+            Stat::F16(x) => Some(Groups::F16(&cast(x)[places])),
+            _ => None,
+        }
+    }
+
+    /// The same, into `out`.
     #[inline(always)]
     pub(crate) fn decode<S: Simd>(&self, s: S, all: usize, panel: usize, groups: Range<usize>, out: &mut [[f32; PANEL]]) {
         let first = panel * all + groups.start;
@@ -241,6 +252,23 @@ impl Stat {
                     s.store(value, out);
                 }
             }
+        }
+    }
+}
+
+/// Values of some groups, ready to load.
+#[derive(Clone, Copy)]
+pub(crate) enum Groups<'a> {
+    F32(&'a [[f32; PANEL]]),
+    F16(&'a [[u16; PANEL]]),
+}
+
+impl Groups<'_> {
+    #[inline(always)]
+    pub(crate) fn load<S: Simd>(&self, s: S, g: usize) -> S::F {
+        match self {
+            Groups::F32(x) => s.load(&x[g]),
+            Groups::F16(x) => s.load_f16(&x[g]),
         }
     }
 }

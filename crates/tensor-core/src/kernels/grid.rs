@@ -4,14 +4,15 @@
 //! Exact sums two fused chains over the even and odd columns of each block. The group then adds `scale *` that sum and, in an accumulator
 //! of its own, `offset * sum(x)`. This order depends on the format alone, so tiers, batch sizes and thread counts give the same bits.
 
-use crate::format::{BLOCK, Grid, Offset, PANEL, block_bytes, unpack};
+use crate::format::{BLOCK, Grid, Groups, Offset, PANEL, Stat, block_bytes, unpack};
 use crate::prepared::{Block, Mode, Prepared};
 use crate::simd::{Simd, WithSimd};
 use ndarray::ArrayViewMut2;
 use std::ops::Range;
 
-/// Groups whose statistics are decoded at a time, on the stack; an even number.
-const CHUNK: usize = 32;
+/// Groups whose statistics are decoded at a time, on the stack. Even, so that they are whole blocks; few, since the codes are not read
+/// meanwhile and their stream from memory runs dry.
+const CHUNK: usize = 8;
 
 /// `y[.., rows] += x W[rows]^T`; `rows` starts at a panel, `y` is `[tokens, rows.len()]` with contiguous rows.
 pub(crate) fn accumulate(grid: &Grid, x: &Prepared, rows: Range<usize>, y: &mut ArrayViewMut2<'_, f32>) {
@@ -60,24 +61,39 @@ fn tokens<const BITS: u32, const PARTS: usize, const FAST: bool, const T: usize>
     }
 }
 
-/// Scale and offset of each group of a chunk.
-struct Stats {
-    scale: [[f32; 16]; CHUNK],
-    offset: [[f32; 16]; CHUNK],
-}
-
-struct DecodeStats<'a> {
-    grid: &'a Grid,
+/// Decodes statistics that cannot be loaded as they lie.
+struct Decode<'a> {
+    stat: &'a Stat,
+    all: usize,
     panel: usize,
     groups: Range<usize>,
-    out: &'a mut Stats,
+    out: &'a mut [[f32; PANEL]; CHUNK],
 }
 
-impl WithSimd for DecodeStats<'_> {
+impl WithSimd for Decode<'_> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        self.grid.centred(s, self.panel, self.groups, &mut self.out.scale, &mut self.out.offset);
+        self.stat.decode(s, self.all, self.panel, self.groups, self.out);
+    }
+}
+
+/// The statistics of some groups, in place or in `spare`.
+#[inline(always)]
+fn groups<'a, S: Simd>(
+    s: S,
+    stat: &'a Stat,
+    all: usize,
+    panel: usize,
+    groups: Range<usize>,
+    spare: &'a mut [[f32; PANEL]; CHUNK],
+) -> Groups<'a> {
+    match stat.in_place(all, panel, groups.clone()) {
+        Some(groups) => groups,
+        None => {
+            s.call(Decode { stat, all, panel, groups, out: spare });
+            Groups::F32(spare)
+        }
     }
 }
 
@@ -100,32 +116,40 @@ impl<const BITS: u32, const PARTS: usize, const FAST: bool, const T: usize> With
         let blocks: [&[Block]; T] = token.map(|t| if FAST { x.blocks(t) } else { &[] });
         let values: [&[[f32; BLOCK]]; T] = token.map(|t| x.padded_row(t).as_chunks().0);
         let halves: [&[[f32; 2]]; T] = token.map(|t| if FAST { &[] } else { x.sums(t).as_chunks().0 });
-        let mut stats = Stats { scale: [[0.0; 16]; CHUNK], offset: [[0.0; 16]; CHUNK] };
-        let has_offset = !matches!(grid.offset(), Offset::Symmetric);
+        let (mut spare_scales, mut spare_offsets) = ([[0.0; PANEL]; CHUNK], [[0.0; PANEL]; CHUNK]);
+        let (all, centre) = (grid.spec().groups(), s.splat((1u32 << (BITS - 1)) as f32));
         let parts_per_group = grid.spec().group_size * PARTS / BLOCK;
         let blocks_per_chunk = CHUNK * parts_per_group / PARTS;
         for panel in self.panels {
             let mut scaled = [s.splat(0.0); T];
             let mut offsets = [s.splat(0.0); T];
             for (chunk, codes) in grid.panel(panel).chunks(blocks_per_chunk * block_bytes(BITS)).enumerate() {
-                let groups = chunk * CHUNK..((chunk + 1) * CHUNK).min(grid.spec().groups());
+                let open = chunk * CHUNK..((chunk + 1) * CHUNK).min(all);
                 // The padded half of the last block may lie behind the last group: its codes and inputs are 0.
-                let last = groups.len() - 1;
-                s.call(DecodeStats { grid, panel, groups, out: &mut stats });
+                let last = open.len() - 1;
+                let scales = groups(s, grid.scale(), all, panel, open.clone(), &mut spare_scales);
+                let stats = match grid.offset() {
+                    Offset::Symmetric => None,
+                    Offset::Zero(stat) | Offset::Min(stat) => Some(groups(s, stat, all, panel, open, &mut spare_offsets)),
+                };
                 // Of the open group: its number, parts to come, sum of products, sum of inputs.
                 let (mut g, mut left) = (0, parts_per_group);
                 let mut products = [s.splat(0.0); T];
                 let mut sums = [0.0; T];
                 macro_rules! close_group {
                     () => {
-                        let at = g.min(last) % CHUNK;
-                        let scale = s.load(&stats.scale[at]);
+                        let scale = scales.load(s, g.min(last));
                         for t in 0..T {
                             scaled[t] = s.mul_add(scale, products[t], scaled[t]);
                             products[t] = s.splat(0.0);
                         }
-                        if has_offset {
-                            let offset = s.load(&stats.offset[at]);
+                        if let Some(stats) = &stats {
+                            // For codes from which the centre has been subtracted.
+                            let stat = stats.load(s, g.min(last));
+                            let offset = match grid.offset() {
+                                Offset::Zero(_) => s.mul(scale, s.sub(centre, stat)),
+                                _ => s.mul_add(scale, centre, stat),
+                            };
                             for t in 0..T {
                                 offsets[t] = s.mul_add(offset, s.splat(sums[t]), offsets[t]);
                             }
