@@ -264,6 +264,24 @@ pub(crate) enum Groups<'a> {
 }
 
 impl Groups<'_> {
+    /// Asks for all of them at once. Left to be read bit by bit beside the codes, such a thin stream stays unnoticed by the hardware, and
+    /// each of its lines is waited for: 22 GB/s instead of 30 for a 4-bit grid with scales and minima for every 32 columns.
+    #[inline(always)]
+    pub(crate) fn prefetch<S: Simd>(&self, s: S) {
+        match self {
+            Groups::F32(x) => {
+                for x in *x {
+                    s.prefetch(x);
+                }
+            }
+            Groups::F16(x) => {
+                for x in x.iter().step_by(2) {
+                    s.prefetch(x);
+                }
+            }
+        }
+    }
+
     #[inline(always)]
     pub(crate) fn load<S: Simd>(&self, s: S, g: usize) -> S::F {
         match self {

@@ -89,7 +89,10 @@ fn groups<'a, S: Simd>(
     spare: &'a mut [[f32; PANEL]; CHUNK],
 ) -> Groups<'a> {
     match stat.in_place(all, panel, groups.clone()) {
-        Some(groups) => groups,
+        Some(groups) => {
+            groups.prefetch(s);
+            groups
+        }
         None => {
             s.call(Decode { stat, all, panel, groups, out: spare });
             Groups::F32(spare)

@@ -62,6 +62,10 @@ impl Simd for Avx2 {
         unsafe { enter_apart(work) }
     }
     #[inline(always)]
+    fn prefetch<T>(self, x: &T) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(x).cast()) }
+    }
+    #[inline(always)]
     fn splat(self, x: f32) -> Self::F {
         [unsafe { _mm256_set1_ps(x) }; 2]
     }

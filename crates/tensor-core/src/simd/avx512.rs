@@ -46,6 +46,10 @@ impl Simd for Avx512 {
         unsafe { enter_apart(work) }
     }
     #[inline(always)]
+    fn prefetch<T>(self, x: &T) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(x).cast()) }
+    }
+    #[inline(always)]
     fn splat(self, x: f32) -> __m512 {
         unsafe { _mm512_set1_ps(x) }
     }

@@ -40,6 +40,12 @@ pub trait Simd: Copy {
     /// Does `work` as a function of its own, compiled once for this tier, where [`WithSimd::run`] would be inlined at every place.
     fn call<W: WithSimd>(self, work: W) -> W::Out;
 
+    /// Asks for the cache line at `x`, which will be read soon. Changes no result; by default it does nothing.
+    #[inline(always)]
+    fn prefetch<T>(self, x: &T) {
+        let _ = x;
+    }
+
     /// `x` in every lane.
     fn splat(self, x: f32) -> Self::F;
     /// Lanes from memory.

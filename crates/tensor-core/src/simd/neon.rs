@@ -161,6 +161,11 @@ impl<const SDOT: bool> Simd for Neon<SDOT> {
         unsafe { if SDOT { enter_dot_apart(work) } else { enter_apart(work) } }
     }
     #[inline(always)]
+    fn prefetch<T>(self, x: &T) {
+        // `_prefetch` is unstable in this Rust.
+        unsafe { asm!("prfm pldl1keep, [{x}]", x = in(reg) std::ptr::from_ref(x), options(readonly, nostack, preserves_flags)) }
+    }
+    #[inline(always)]
     fn splat(self, x: f32) -> Self::F {
         [unsafe { vdupq_n_f32(x) }; 4]
     }
