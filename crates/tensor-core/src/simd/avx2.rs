@@ -52,6 +52,16 @@ fn halves<T, const N: usize>(x: &[T; 16]) -> [&[T; N]; 2] {
     [&chunks[0], &chunks[1]]
 }
 
+/// Lane `i` plus `i + 4`, then `+ 2`, then `+ 1`. Only for code inside a tier that has AVX.
+#[inline(always)]
+pub(super) fn sum8(v: __m256) -> f32 {
+    unsafe {
+        let v = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+        let v = _mm_add_ps(v, _mm_movehl_ps(v, v));
+        _mm_cvtss_f32(_mm_add_ss(v, _mm_movehdup_ps(v)))
+    }
+}
+
 impl Simd for Avx2 {
     type F = [__m256; 2];
     type I = [__m256i; 2];
@@ -228,6 +238,10 @@ impl Simd for Avx2 {
             let f = _mm256_or_si256(_mm256_and_si256(shifted, _mm256_set1_epi32(0xFF)), _mm256_set1_epi32(0x4B00_0000));
             _mm256_sub_ps(_mm256_castsi256_ps(f), _mm256_set1_ps(8_388_608.0 + centre))
         })
+    }
+    #[inline(always)]
+    fn sum(self, v: Self::F) -> f32 {
+        sum8(unsafe { _mm256_add_ps(v[0], v[1]) })
     }
     #[inline(always)]
     fn zero_below(self, x: Self::F, limit: Self::F, v: Self::F) -> Self::F {

@@ -190,6 +190,13 @@ impl Simd for Avx512 {
         }
     }
     #[inline(always)]
+    fn sum(self, v: __m512) -> f32 {
+        unsafe {
+            let v = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps::<1>(v));
+            super::avx2::sum8(v)
+        }
+    }
+    #[inline(always)]
     fn zero_below(self, x: __m512, limit: __m512, v: __m512) -> __m512 {
         unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GE_OQ>(x, limit), v) }
     }
