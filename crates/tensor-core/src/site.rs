@@ -6,7 +6,7 @@ use crate::linear::{Footprint, Linear, Term};
 use crate::prepared::{Mode, Prepared, Wants};
 use crate::team::Team;
 use crate::transform::{Post, Pre};
-use ndarray::{Array2, ArrayView2, ArrayViewMut1, ArrayViewMut2, Axis};
+use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut1, ArrayViewMut2, Axis};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -230,7 +230,7 @@ impl Site {
         }
     }
 
-    /// `out = W[i]` of matrix `linear`, `[inputs]`, undoing Pre: how a tied embedding is read.
+    /// `out = W[i]` of matrix `linear`, `[inputs]`, through Post and Pre: how a tied embedding is read.
     ///
     /// # Errors
     /// [`Error::Index`] if there is no such row; [`Error::Shape`] if `out` has another length.
@@ -241,9 +241,12 @@ impl Site {
         }
         Error::check_shape("row", &[self.columns], out.shape())?;
         out.fill(0.0);
-        self.linears[linear].terms.iter().for_each(|t| t.op().add_row(i, out.view_mut()));
-        if let Post::Step(crate::transform::Step::Scale(scale)) = &self.linears[linear].post {
-            out *= scale[i];
+        let l = &self.linears[linear];
+        let mut row = Array1::zeros(self.columns);
+        for (i, share) in l.post.row(m, i) {
+            row.fill(0.0);
+            l.terms.iter().for_each(|t| t.op().add_row(i, row.view_mut()));
+            out.scaled_add(share, &row);
         }
         self.pre.out_of_weights(out.insert_axis(Axis(0)))
     }

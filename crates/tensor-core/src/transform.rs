@@ -297,6 +297,15 @@ pub enum Post {
 }
 
 impl Post {
+    /// Row `i` as weights of the rows before it: the transpose, applied to a unit vector.
+    pub(crate) fn row(&self, m: usize, i: usize) -> Vec<(usize, f32)> {
+        let Post::Step(step) = self else { return vec![(i, 1.0)] };
+        let mut unit = vec![0.0; m];
+        unit[i] = 1.0;
+        step.undo_dual(&mut unit, &mut vec![]);
+        unit.into_iter().enumerate().filter(|(_, c)| *c != 0.0).collect()
+    }
+
     pub(crate) fn apply(&self, y: &mut [f32]) {
         if let Post::Step(step) = self {
             step.apply(y, &mut vec![]);
