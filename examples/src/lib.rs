@@ -4,5 +4,6 @@
 pub mod args;
 pub mod bar;
 pub mod data;
+pub mod embedded;
 pub mod svg;
 pub mod table;

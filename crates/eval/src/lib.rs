@@ -8,7 +8,9 @@ mod compare;
 mod error;
 mod language_model;
 mod perplexity;
+mod recall;
 mod row;
+pub mod stories;
 mod windows;
 
 pub use bootstrap::Estimate;
@@ -16,4 +18,5 @@ pub use compare::{Comparison, WindowScore, compare};
 pub use error::Error;
 pub use language_model::{LanguageModel, ModelError};
 pub use perplexity::{Perplexity, perplexity};
+pub use recall::{Recall, RecallItem, recall};
 pub use windows::windows;

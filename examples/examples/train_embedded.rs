@@ -1,0 +1,328 @@
+//! Trains the embedded model from nothing: text from a seed, a tokenizer, a Llama of 2.9 million weights, a Hugging Face folder.
+//!
+//! `--quick` takes seconds; the model of this repository takes about two hours on two cores. The run can be stopped at any time and resumed;
+//! a file named `finish` in the run's folder sends it into its last phase.
+
+use indicatif as _;
+use scant_eval::stories::{self, HELD_OUT_SEEDS, RowParams, StoryParams, TRAIN_SEEDS};
+use scant_eval::{Recall, RecallItem, perplexity, recall, windows};
+use scant_examples::args::{Args, Opt};
+use scant_examples::embedded::{BOS, EOS, Measured, encode, train_tokenizer};
+use scant_trainkit::llama::{Batch, Llama, LlamaConfig, Tape};
+use scant_trainkit::{AdamW, Schedule, Trainer};
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+use tokenizers::Tokenizer;
+
+const OPTIONS: &[Opt] = &[
+    Opt { name: "run", value: "FOLDER", help: "checkpoints, tokenizer and log (models/embedded-train)" },
+    Opt { name: "export", value: "FOLDER", help: "write the newest checkpoint as a Hugging Face folder and stop" },
+    Opt { name: "tokens", value: "N", help: "tokens before the last phase, in millions (45)" },
+    Opt { name: "minutes", value: "N", help: "minutes of computing before the last phase, pauses not counted" },
+    Opt { name: "resume", value: "", help: "go on from the newest checkpoint" },
+    Opt { name: "quick", value: "", help: "a few steps into a temporary folder, and a check that the loss fell" },
+];
+
+/// Rate, batches and text up to a number of tokens. Few words and much repetition first: matching a key is learnt from them in a million tokens,
+/// from the full vocabulary hardly ever.
+struct Stage {
+    until: f64,
+    tokens: usize,
+    rows: usize,
+    breadth: f32,
+    recitals: f32,
+    stories: f32,
+    filler: f32,
+}
+
+const fn stage(until: f64, tokens: usize, rows: usize, breadth: f32, recitals: f32, stories: f32, filler: f32) -> Stage {
+    Stage { until, tokens, rows, breadth, recitals, stories, filler }
+}
+
+const STAGES: &[Stage] = &[
+    stage(0.4e6, 64, 16, 0.08, 0.8, 0.05, 0.05),
+    stage(1.0e6, 64, 16, 0.15, 0.7, 0.05, 0.1),
+    stage(1.6e6, 64, 16, 0.4, 0.6, 0.1, 0.15),
+    stage(4.0e6, 128, 8, 1.0, 0.5, 0.15, 0.2),
+    stage(12.0e6, 256, 8, 1.0, 0.35, 0.2, 0.3),
+    stage(20.0e6, 512, 4, 1.0, 0.25, 0.25, 0.35),
+    stage(f64::INFINITY, 1024, 2, 1.0, 0.2, 0.25, 0.35),
+];
+const SHARDS: usize = 2;
+const SEED: u64 = 3;
+const ANSWER_WEIGHT: f32 = 4.0;
+/// Characters a token stands for, about.
+const CHARS_PER_TOKEN: f32 = 4.2;
+/// Share of the tokens seen that the last phase adds.
+const LAST_PHASE: f64 = 0.1;
+const DISTANCES: [std::ops::Range<usize>; 3] = [8..32, 32..128, 128..512];
+const NAMED_DISTANCES: [usize; 3] = [16, 64, 256];
+
+/// What a checkpoint remembers besides the weights.
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+struct Note {
+    rows: u64,
+    seconds: f64,
+    decay: Option<(u64, u64)>,
+    curve: Vec<Point>,
+}
+
+/// A point of the curve of learning.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+struct Point {
+    tokens: u64,
+    seconds: f64,
+    loss: f64,
+    perplexity: f64,
+    bits_per_character: f64,
+    recall: Vec<Recall>,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    keep_pages();
+    let args = Args::parse("Trains the embedded model.", OPTIONS);
+    if args.flag("quick") {
+        return quick();
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/embedded-train");
+    let run = Run::open(args.value("run").map_or(root, PathBuf::from))?;
+    if let Some(folder) = args.value("export") {
+        let mut trainer = run.trainer()?;
+        let note = serde_json::from_value(trainer.resume(run.checkpoint())?)?;
+        return run.export(&trainer, &note, Path::new(folder), 4);
+    }
+    let most = (args.get("tokens", 45.0)? * 1e6, args.get("minutes", f64::INFINITY)? * 60.0);
+    run.train(most, args.flag("resume"))
+}
+
+/// glibc gives large freed blocks back to the system and takes them again, which costs a third of the time; its settings are read at start only.
+fn keep_pages() {
+    const SETTINGS: [(&str, &str); 2] = [("MALLOC_MMAP_MAX_", "0"), ("MALLOC_TRIM_THRESHOLD_", "16000000000")];
+    if cfg!(not(target_env = "gnu")) || std::env::var_os(SETTINGS[0].0).is_some() {
+        return;
+    }
+    #[cfg(unix)]
+    if let Ok(program) = std::env::current_exe() {
+        use std::os::unix::process::CommandExt;
+        let e = std::process::Command::new(program).args(std::env::args_os().skip(1)).envs(SETTINGS).exec();
+        eprintln!("going on without the allocator's settings: {e}");
+    }
+}
+
+/// A folder with a tokenizer, checkpoints, and later a log.
+struct Run {
+    folder: PathBuf,
+    tokenizer: Tokenizer,
+}
+
+impl Run {
+    fn open(folder: PathBuf) -> Result<Run, Box<dyn Error>> {
+        std::fs::create_dir_all(&folder)?;
+        let path = folder.join("tokenizer.json");
+        if !path.exists() {
+            let tokenizer = train_tokenizer(LlamaConfig::EMBEDDED.vocab_size, 6_000_000).map_err(|e| e.to_string())?;
+            tokenizer.save(&path, true).map_err(|e| e.to_string())?;
+        }
+        let tokenizer = Tokenizer::from_file(path).map_err(|e| e.to_string())?;
+        Ok(Run { folder, tokenizer })
+    }
+
+    fn checkpoint(&self) -> PathBuf {
+        self.folder.join("checkpoint.safetensors")
+    }
+
+    fn trainer(&self) -> Result<Trainer, Box<dyn Error>> {
+        Ok(Trainer::new(Llama::new(LlamaConfig::EMBEDDED, SEED)?, AdamW::default(), 1.0, SHARDS))
+    }
+
+    fn piece(&self, piece: &str) -> Result<u32, Box<dyn Error>> {
+        Ok(self.tokenizer.token_to_id(piece).ok_or_else(|| format!("the tokenizer has no piece {piece}"))?)
+    }
+
+    /// Rows `first..` of the training text as a batch; each shard's rows are made on a thread of their own.
+    fn batch(&self, stage: &Stage, first: u64) -> Result<Batch, Box<dyn Error>> {
+        let story =
+            StoryParams { chars: 0, breadth: stage.breadth, recitals: stage.recitals, stories: stage.stories, filler: stage.filler };
+        let (bos, eos) = (self.piece(BOS)?, self.piece(EOS)?);
+        let params = RowParams { story, tokens: stage.tokens, chars_per_token: CHARS_PER_TOKEN, bos, eos, answer_weight: ANSWER_WEIGHT };
+        let row = |i: u64| stories::row(&params, TRAIN_SEEDS.start, i, |text| encode(&self.tokenizer, text));
+        let part = stage.rows / SHARDS;
+        let make = |shard| (0..part).map(|i| row(first + (shard * part + i) as u64)).collect::<Vec<_>>();
+        let rows: Vec<_> = std::thread::scope(|scope| {
+            let make = &make;
+            let threads: Vec<_> = (0..SHARDS).map(|shard| scope.spawn(move || make(shard))).collect();
+            threads.into_iter().flat_map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        });
+        let (mut inputs, mut targets, mut weights) = (vec![], vec![], vec![]);
+        for row in rows {
+            let (ids, w) = row.map_err(|e| e.to_string())?;
+            inputs.extend_from_slice(&ids[..stage.tokens]);
+            targets.extend_from_slice(&ids[1..]);
+            weights.extend_from_slice(&w[1..]);
+        }
+        Ok(Batch::new(stage.rows, stage.tokens, inputs, targets, weights)?)
+    }
+
+    /// Trains until `most` tokens or seconds, then through the last phase.
+    fn train(&self, most: (f64, f64), resume: bool) -> Result<(), Box<dyn Error>> {
+        let (mut trainer, mut note) = (self.trainer()?, Note::default());
+        if resume {
+            note = serde_json::from_value(trainer.resume(self.checkpoint())?)?;
+        }
+        let (mut losses, mut last_line, mut last_point) = (Mean::default(), note.seconds, trainer.tokens());
+        let mut schedule = Schedule { peak: 2e-3, warmup: 200_000, decay: note.decay };
+        while !schedule.finished(trainer.tokens()) {
+            let start = Instant::now();
+            let seen = trainer.tokens();
+            let over = seen as f64 >= most.0 || note.seconds >= most.1 || self.folder.join("finish").exists();
+            if schedule.decay.is_none() && over {
+                schedule.decay = Some((seen, seen + (seen as f64 * LAST_PHASE) as u64));
+                note.decay = schedule.decay;
+            }
+            // The last phase is at full context whenever it begins.
+            let stage = STAGES.iter().find(|s| (seen as f64) < s.until && note.decay.is_none()).unwrap_or(&STAGES[STAGES.len() - 1]);
+            let batch = self.batch(stage, note.rows)?;
+            note.rows += stage.rows as u64;
+            let report = trainer.step(&batch, schedule.rate(seen))?;
+            losses.add(report.loss);
+            // A run that was stopped for a while has not been computing.
+            note.seconds += start.elapsed().as_secs_f64().min(5.0);
+            if note.seconds - last_line > 20.0 {
+                let speed = (trainer.tokens() as f64 / note.seconds, trainer.steps());
+                eprintln!(
+                    "{:.2} M tokens, step {}, {} x {}: loss {:.3}, norm {:.2}, {:.0} tokens/s overall",
+                    trainer.tokens() as f64 / 1e6,
+                    speed.1,
+                    stage.rows,
+                    stage.tokens,
+                    losses.peek(),
+                    report.norm,
+                    speed.0
+                );
+                last_line = note.seconds;
+            }
+            if trainer.tokens() - last_point >= 500_000 {
+                last_point = trainer.tokens();
+                let point = self.measure(trainer.model(), losses.take(), (&note, trainer.tokens()), 1)?;
+                eprintln!("{}", row_of(&point));
+                note.curve.push(point);
+                trainer.save(self.checkpoint(), serde_json::to_value(&note)?)?;
+            }
+        }
+        trainer.save(self.checkpoint(), serde_json::to_value(&note)?)?;
+        self.export(&trainer, &note, &self.folder.join("export"), 4)
+    }
+
+    /// Perplexity and recall on held-out text, `effort` times a quick look.
+    fn measure(&self, model: &Llama, loss: f64, (note, tokens): (&Note, u64), effort: usize) -> Result<Point, Box<dyn Error>> {
+        let measured = &mut Measured { model, tape: Tape::new() };
+        let text = stories::text(&StoryParams::default(), HELD_OUT_SEEDS, 40_000 * effort);
+        let ids = encode(&self.tokenizer, &text).map_err(|e| e.to_string())?.ids;
+        let windows = windows(&ids, 512)?;
+        let result = perplexity(measured, &windows, &())?;
+        let characters = self.tokenizer.decode(&ids[..windows.len() * 512], true).map_err(|e| e.to_string())?.len();
+        let items = self.items(100 * effort)?;
+        Ok(Point {
+            tokens,
+            seconds: note.seconds,
+            loss,
+            perplexity: result.perplexity(),
+            bits_per_character: result.bits_per_character(characters) * windows.len() as f64 / windows.len() as f64,
+            recall: recall(measured, &items, &DISTANCES, &())?,
+        })
+    }
+
+    /// Held-out questions, `each` per distance.
+    fn items(&self, each: usize) -> Result<Vec<RecallItem>, Box<dyn Error>> {
+        let (mut items, mut have) = (vec![], [0; DISTANCES.len()]);
+        for seed in HELD_OUT_SEEDS {
+            if have.iter().all(|n| *n >= each) {
+                break;
+            }
+            // Characters of other sentences between the facts and the question, from none to about 400 tokens.
+            let pause = [0, 0, 40, 120, 250, 500, 900, 1400][(seed % 8) as usize];
+            let passage = stories::question(3 + (seed / 8 % 4) as usize, pause, seed);
+            let encoded = encode(&self.tokenizer, &passage.text).map_err(|e| e.to_string())?;
+            let asked = passage.answers.last().ok_or("a passage without an answer")?;
+            let (answer, distance) = encoded.answer(asked);
+            let Some(bucket) = DISTANCES.iter().position(|d| d.contains(&distance)).filter(|b| have[*b] < each) else { continue };
+            have[bucket] += 1;
+            let tokens = [vec![self.piece(BOS)?], encoded.ids].concat();
+            items.push(RecallItem { tokens, answer: answer.start + 1..answer.end + 1, distance, candidates: asked.candidates });
+        }
+        Ok(items)
+    }
+
+    /// The model, its tokenizer and the log of its training.
+    fn export(&self, trainer: &Trainer, note: &Note, folder: &Path, effort: usize) -> Result<(), Box<dyn Error>> {
+        trainer.model().export(folder, self.piece(BOS)?, self.piece(EOS)?)?;
+        self.tokenizer.save(folder.join("tokenizer.json"), true).map_err(|e| e.to_string())?;
+        let loss = note.curve.last().map_or(f64::NAN, |p| p.loss);
+        let point = self.measure(trainer.model(), loss, (note, trainer.tokens()), effort)?;
+        std::fs::write(folder.join("training_log.md"), log(trainer, note, &point))?;
+        eprintln!("{}\nexported to {}", row_of(&point), folder.display());
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Mean(f64, f64);
+
+impl Mean {
+    fn add(&mut self, x: f64) {
+        *self = Mean(self.0 + x, self.1 + 1.0);
+    }
+    fn peek(&self) -> f64 {
+        self.0 / self.1
+    }
+    fn take(&mut self) -> f64 {
+        let mean = self.peek();
+        *self = Mean::default();
+        mean
+    }
+}
+
+fn row_of(p: &Point) -> String {
+    let recall: Vec<_> = p.recall.iter().map(|r| format!("{:.0} % ({:.0} %)", 100.0 * r.accuracy(), 100.0 * r.guessing)).collect();
+    format!(
+        "| {:.1} | {:.0} | {:.3} | {:.2} | {:.3} | {} |",
+        p.tokens as f64 / 1e6,
+        p.seconds / 60.0,
+        p.loss,
+        p.perplexity,
+        p.bits_per_character,
+        recall.join(" | ")
+    )
+}
+
+fn log(trainer: &Trainer, note: &Note, last: &Point) -> String {
+    let head: Vec<_> = NAMED_DISTANCES.iter().map(|d| format!("recall at {d} (guessing)")).collect();
+    let mut out = format!(
+        "# How the embedded model was trained\n\n{:?}\n\n{:?}, clip 1, rate {}\n\n| M tokens | minutes | loss | perplexity | bits per character | {} |\n|---|---|---|---|---|---|---|---|\n",
+        trainer.model().config(),
+        AdamW::default(),
+        2e-3,
+        head.join(" | ")
+    );
+    for point in note.curve.iter().chain([last]) {
+        out += &(row_of(point) + "\n");
+    }
+    out
+}
+
+/// Forty steps on a small tokenizer's text: the loss must fall.
+fn quick() -> Result<(), Box<dyn Error>> {
+    let folder = std::env::temp_dir().join(format!("scant-train-embedded-{}", std::process::id()));
+    let run = Run::open(folder.clone())?;
+    let (mut trainer, mut losses) = (run.trainer()?, vec![]);
+    for step in 0..40 {
+        let batch = run.batch(&STAGES[0], step * STAGES[0].rows as u64)?;
+        losses.push(trainer.step(&batch, 1e-3 * ((step + 1) as f32 / 10.0).min(1.0))?.loss);
+    }
+    let (first, last) = (losses[0], losses[losses.len() - 1]);
+    eprintln!("loss {first:.3} -> {last:.3} in {} steps", losses.len());
+    run.export(&trainer, &Note::default(), &folder.join("export"), 1)?;
+    std::fs::remove_dir_all(&folder)?;
+    if last < first - 1.0 { Ok(()) } else { Err(format!("the loss fell from {first:.3} to {last:.3} only").into()) }
+}
