@@ -41,12 +41,11 @@ const fn stage(until: f64, tokens: usize, rows: usize, breadth: f32, recitals: f
 }
 
 const STAGES: &[Stage] = &[
-    stage(0.4e6, 64, 16, 0.08, 0.8, 0.05, 0.05),
-    stage(1.0e6, 64, 16, 0.15, 0.7, 0.05, 0.1),
-    stage(1.6e6, 64, 16, 0.4, 0.6, 0.1, 0.15),
-    stage(4.0e6, 128, 8, 1.0, 0.5, 0.15, 0.2),
-    stage(12.0e6, 256, 8, 1.0, 0.35, 0.2, 0.3),
-    stage(20.0e6, 512, 4, 1.0, 0.25, 0.25, 0.35),
+    stage(0.6e6, 64, 16, 0.3, 0.8, 0.05, 0.05),
+    stage(1.2e6, 64, 16, 1.0, 0.6, 0.05, 0.1),
+    stage(3.0e6, 128, 8, 1.0, 0.4, 0.15, 0.2),
+    stage(6.5e6, 256, 4, 1.0, 0.3, 0.2, 0.3),
+    stage(10.0e6, 512, 4, 1.0, 0.25, 0.25, 0.35),
     stage(f64::INFINITY, 1024, 2, 1.0, 0.2, 0.25, 0.35),
 ];
 const SHARDS: usize = 2;
@@ -90,6 +89,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     if let Some(folder) = args.value("export") {
         let mut trainer = run.trainer()?;
         let note = serde_json::from_value(trainer.resume(run.checkpoint())?)?;
+        for stage in STAGES {
+            eprintln!("{} {} {:.3?}", stage.tokens, stage.breadth, run.probe(trainer.model(), stage)?);
+        }
         return run.export(&trainer, &note, Path::new(folder), 4);
     }
     let most = (args.get("tokens", 45.0)? * 1e6, args.get("minutes", f64::INFINITY)? * 60.0);
@@ -141,12 +143,12 @@ impl Run {
     }
 
     /// Rows `first..` of the training text as a batch; each shard's rows are made on a thread of their own.
-    fn batch(&self, stage: &Stage, first: u64) -> Result<Batch, Box<dyn Error>> {
+    fn batch(&self, stage: &Stage, seeds: u64, first: u64) -> Result<Batch, Box<dyn Error>> {
         let story =
             StoryParams { chars: 0, breadth: stage.breadth, recitals: stage.recitals, stories: stage.stories, filler: stage.filler };
         let (bos, eos) = (self.piece(BOS)?, self.piece(EOS)?);
         let params = RowParams { story, tokens: stage.tokens, chars_per_token: CHARS_PER_TOKEN, bos, eos, answer_weight: ANSWER_WEIGHT };
-        let row = |i: u64| stories::row(&params, TRAIN_SEEDS.start, i, |text| encode(&self.tokenizer, text));
+        let row = |i: u64| stories::row(&params, seeds, i, |text| encode(&self.tokenizer, text));
         let part = stage.rows / SHARDS;
         let make = |shard| (0..part).map(|i| row(first + (shard * part + i) as u64)).collect::<Vec<_>>();
         let rows: Vec<_> = std::thread::scope(|scope| {
@@ -182,7 +184,7 @@ impl Run {
             }
             // The last phase is at full context whenever it begins.
             let stage = STAGES.iter().find(|s| (seen as f64) < s.until && note.decay.is_none()).unwrap_or(&STAGES[STAGES.len() - 1]);
-            let batch = self.batch(stage, note.rows)?;
+            let batch = self.batch(stage, TRAIN_SEEDS.start, note.rows)?;
             note.rows += stage.rows as u64;
             let report = trainer.step(&batch, schedule.rate(seen))?;
             losses.add(report.loss);
@@ -202,10 +204,10 @@ impl Run {
                 );
                 last_line = note.seconds;
             }
-            if trainer.tokens() - last_point >= 500_000 {
+            if trainer.tokens() - last_point >= 250_000 {
                 last_point = trainer.tokens();
                 let point = self.measure(trainer.model(), losses.take(), (&note, trainer.tokens()), 1)?;
-                eprintln!("{}", row_of(&point));
+                eprintln!("{} probe {:.3?}", row_of(&point), self.probe(trainer.model(), stage)?);
                 note.curve.push(point);
                 trainer.save(self.checkpoint(), serde_json::to_value(&note)?)?;
             }
@@ -231,6 +233,29 @@ impl Run {
             bits_per_character: result.bits_per_character(characters) * windows.len() as f64 / windows.len() as f64,
             recall: recall(measured, &items, &DISTANCES, &())?,
         })
+    }
+
+    /// Share of right answers, and losses of answers and of other tokens, on held-out rows like those of a stage.
+    fn probe(&self, model: &Llama, stage: &Stage) -> Result<[f64; 3], Box<dyn Error>> {
+        let (mut right, mut answers, mut others) = (Mean::default(), Mean::default(), Mean::default());
+        for i in 0..4 {
+            let batch = self.batch(stage, HELD_OUT_SEEDS.start, i * stage.rows as u64)?;
+            let mut tape = Tape::new();
+            model.for_logits(batch.inputs(), batch.tokens(), &mut tape, &mut |first, logits| {
+                for (i, row) in (first..).zip(logits.rows()) {
+                    let target = batch.targets()[i] as usize;
+                    let max = row.iter().fold(f32::NEG_INFINITY, |m, x| m.max(*x));
+                    let nll = f64::from(row.iter().map(|x| (x - max).exp()).sum::<f32>().ln() + max - row[target]);
+                    if batch.weights()[i] > 1.0 {
+                        answers.add(nll);
+                        right.add(f64::from(u8::from(row[target] == max)));
+                    } else {
+                        others.add(nll);
+                    }
+                }
+            })?;
+        }
+        Ok([right.peek(), answers.peek(), others.peek()])
     }
 
     /// Held-out questions, `each` per distance.
@@ -317,7 +342,7 @@ fn quick() -> Result<(), Box<dyn Error>> {
     let run = Run::open(folder.clone())?;
     let (mut trainer, mut losses) = (run.trainer()?, vec![]);
     for step in 0..40 {
-        let batch = run.batch(&STAGES[0], step * STAGES[0].rows as u64)?;
+        let batch = run.batch(&STAGES[0], TRAIN_SEEDS.start, step * STAGES[0].rows as u64)?;
         losses.push(trainer.step(&batch, 1e-3 * ((step + 1) as f32 / 10.0).min(1.0))?.loss);
     }
     let (first, last) = (losses[0], losses[losses.len() - 1]);

@@ -206,12 +206,15 @@ impl<'a> Draft<'a> {
         for _ in 0..if rng.uniform() < 0.65 { 1 } else { 2 } {
             let relation = Relation::ALL[rng.below(Relation::ALL.len())];
             if facts.iter().all(|f| f.relation != relation) {
-                facts.extend(Fact::draw(relation, self.lexicon, 2 + rng.below(most - 1), rng));
+                // A key of two relations could not be asked for in a list.
+                let more = Fact::draw(relation, self.lexicon, 2 + rng.below(most - 1), rng);
+                let new: Vec<Fact> = more.into_iter().filter(|f| facts.iter().all(|g| g.key != f.key)).collect();
+                facts.extend(new);
             }
         }
         rng.shuffle(&mut facts);
         let (form, asked) = (Form::draw(rng), Form::draw(rng));
-        let filler = p.filler * 2.0 * rng.uniform();
+        let filler = p.filler * 1.6 * rng.uniform();
         // All facts first, or questions in between.
         let early = if rng.uniform() < 0.5 { 0.0 } else { 0.4 };
         let mut facts = facts.into_iter().peekable();

@@ -11,11 +11,7 @@ pub(super) const WOMEN: &str = "Mira Edda Lena Rosa Nell Ada Ivy Tess Una Vera W
 pub(super) const MEN: &str = "Tobin Oskar Finn Hugo Karl Bram Otto Ned Paul Rolf Sam Theo Ulf Walt Abel Boris Colin Dirk Emil Frank Gus Hans \
     Ivan Jack Kurt Leo Max Nils Olaf Peter Quinn Ralf Simon Tom Victor Will Adam Bert Carl David Erik Felix Gregor Henry Isak Jonas Kasper \
     Lars Mark Noah Oliver Pavel Robert Stefan Tim Urban Wendel Yorick Arno Bruno Casper Dario Edwin Fritz";
-pub(super) const TOWNS: &str = "Tarn Oss Holt Brill Kelm Dunmore Wick Selby Marl Ashby Corran Fenn Lorne Pell Ruan Stoke Thorn Ulm Varga Welby \
-    Yarrow Zell Arden Bexley Crail Deal Elgin Frome Goring Hexham Ilford Jarrow Kendal Luss Melrose Nairn Oban Penrith Ryde Salen Tain Usk \
-    Venn Whitby Yeld Alston Bude Calder Dalry Ely Fowey Girvan Hythe Irvine Keld Leith Moffat Newark Orford Poole Rye Skye Torrin Ural \
-    Vale Wells York Acton Barrow Clun Diss Epsom Ford Grange Hull Insch Kirby Lydd Malton Norham Otley Perth Reeth Stirling Tring Upton \
-    Wark Bala Conway Dover Evie Flint Gairloch Harlech Islay Jura";
+pub(super) const TOWNS: &str = "Tarn Oss Holt Brill Kelm Dunmore Wick Selby Marl Ashby Corran Fenn Lorne Pell Ruan Stoke Thorn Ulm Varga Welby Yarrow Zell Arden Bexley Crail Elgin Frome Goring Hexham Ilford Jarrow Kendal Luss Melrose Nairn Oban Penrith Ryde Salen Tain Venn Whitby Yeld Alston Bude Calder Dalry Ely Fowey Girvan Hythe Irvine Keld Leith Moffat Newark Orford Poole Skye Torrin Ural Vale Wells York";
 pub(super) const OBJECTS: &str = "lamp bell cup rope drum box key coat boat cart clock kettle ladder basket hammer mirror blanket candle saddle \
     barrel bottle broom brush bucket chain chair chest comb cradle dish fiddle flute fork glove harp hat hook horn jar jug kite knife lantern \
     letter lock map mask medal nail needle net oar oven paddle pan pen pillow pipe plate plough pot purse quilt rake ring rug sack saw scarf \

@@ -3,6 +3,7 @@
 mod batch;
 mod config;
 mod export;
+mod init;
 mod model;
 mod tape;
 

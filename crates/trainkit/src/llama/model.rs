@@ -2,6 +2,7 @@
 
 use super::batch::Batch;
 use super::config::{LlamaConfig, Places, Weight};
+use super::init;
 use super::tape::{LOGIT_ROWS, LayerTape, Tape};
 use crate::error::Error;
 use crate::ops::view::{matrix, matrix_mut};
@@ -11,7 +12,6 @@ use crate::ops::{
 use ndarray::ArrayView2;
 use scant_tensor_core::isa::Isa;
 use scant_tensor_core::linalg::matmul;
-use scant_tensor_core::rng::Rng;
 
 /// A trainable Llama: all weights in one flat array, so that an optimizer is a loop and a gradient is an array of the same length.
 ///
@@ -43,19 +43,8 @@ impl Llama {
     pub fn new(config: LlamaConfig, seed: u64) -> Result<Llama, Error> {
         config.check()?;
         let places = Places::new(&config);
-        let mut weights = vec![1.0; places.len];
-        let mut rng = Rng::new(seed);
-        let narrow = 0.8 / (config.hidden as f32).sqrt();
-        for weight in places.weights.iter().filter(|w| w.shape.len() == 2) {
-            let deviation = match weight.name.as_str() {
-                "model.embed_tokens.weight" => 0.04,
-                name if name.ends_with("o_proj.weight") || name.ends_with("down_proj.weight") => {
-                    narrow / (2.0 * config.layers as f32).sqrt()
-                }
-                _ => narrow,
-            };
-            weights[weight.range.clone()].fill_with(|| deviation * rng.normal());
-        }
+        let mut weights = init::random(&config, &places, seed);
+        init::matching_heads(&config, &places, &mut weights, seed);
         let rope = Rope::new(config.context, config.head_dim, config.rope_theta);
         Ok(Llama { config, places, weights, rope, isa: Isa::best() })
     }
