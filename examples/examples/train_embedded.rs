@@ -7,7 +7,7 @@ use indicatif as _;
 use scant_eval::stories::{self, HELD_OUT_SEEDS, RowParams, StoryParams, TRAIN_SEEDS};
 use scant_eval::{Recall, RecallItem, perplexity, recall, windows};
 use scant_examples::args::{Args, Opt};
-use scant_examples::embedded::{BOS, EOS, Measured, encode, train_tokenizer};
+use scant_examples::embedded::{BOS, EOS, LINE, Measured, encode, train_tokenizer};
 use scant_trainkit::llama::{Batch, Llama, LlamaConfig, Tape};
 use scant_trainkit::{AdamW, Schedule, Trainer};
 use std::error::Error;
@@ -34,19 +34,20 @@ struct Stage {
     recitals: f32,
     stories: f32,
     filler: f32,
+    lines: f32,
 }
 
-const fn stage(until: f64, tokens: usize, rows: usize, breadth: f32, recitals: f32, stories: f32, filler: f32) -> Stage {
-    Stage { until, tokens, rows, breadth, recitals, stories, filler }
+const fn stage(until: f64, tokens: usize, rows: usize, breadth: f32, recitals: f32, stories: f32, filler: f32, lines: f32) -> Stage {
+    Stage { until, tokens, rows, breadth, recitals, stories, filler, lines }
 }
 
 const STAGES: &[Stage] = &[
-    stage(0.6e6, 64, 16, 0.3, 0.8, 0.05, 0.05),
-    stage(1.2e6, 64, 16, 1.0, 0.6, 0.05, 0.1),
-    stage(3.0e6, 128, 8, 1.0, 0.4, 0.15, 0.2),
-    stage(6.5e6, 256, 4, 1.0, 0.3, 0.2, 0.3),
-    stage(10.0e6, 512, 4, 1.0, 0.25, 0.25, 0.35),
-    stage(f64::INFINITY, 1024, 2, 1.0, 0.2, 0.25, 0.35),
+    stage(0.6e6, 64, 16, 0.3, 0.8, 0.05, 0.05, 0.0),
+    stage(1.2e6, 64, 16, 1.0, 0.6, 0.05, 0.1, 0.0),
+    stage(3.0e6, 128, 8, 1.0, 0.4, 0.15, 0.2, 0.0),
+    stage(6.5e6, 256, 4, 1.0, 0.3, 0.2, 0.3, 0.5),
+    stage(10.0e6, 512, 4, 1.0, 0.25, 0.25, 0.35, 0.5),
+    stage(f64::INFINITY, 1024, 2, 1.0, 0.2, 0.25, 0.35, 0.5),
 ];
 const SHARDS: usize = 2;
 const SEED: u64 = 3;
@@ -147,7 +148,16 @@ impl Run {
         let story =
             StoryParams { chars: 0, breadth: stage.breadth, recitals: stage.recitals, stories: stage.stories, filler: stage.filler };
         let (bos, eos) = (self.piece(BOS)?, self.piece(EOS)?);
-        let params = RowParams { story, tokens: stage.tokens, chars_per_token: CHARS_PER_TOKEN, bos, eos, answer_weight: ANSWER_WEIGHT };
+        let params = RowParams {
+            story,
+            tokens: stage.tokens,
+            chars_per_token: CHARS_PER_TOKEN,
+            bos,
+            eos,
+            line: self.piece(LINE)?,
+            lines: stage.lines,
+            answer_weight: ANSWER_WEIGHT,
+        };
         let row = |i: u64| stories::row(&params, seeds, i, |text| encode(&self.tokenizer, text));
         let part = stage.rows / SHARDS;
         let make = |shard| (0..part).map(|i| row(first + (shard * part + i) as u64)).collect::<Vec<_>>();
@@ -204,7 +214,7 @@ impl Run {
                 );
                 last_line = note.seconds;
             }
-            if trainer.tokens() - last_point >= 250_000 {
+            if trainer.tokens() - last_point >= 500_000 {
                 last_point = trainer.tokens();
                 let point = self.measure(trainer.model(), losses.take(), (&note, trainer.tokens()), 1)?;
                 eprintln!("{} probe {:.3?}", row_of(&point), self.probe(trainer.model(), stage)?);

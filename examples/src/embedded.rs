@@ -15,6 +15,8 @@ use tokenizers::{
 pub const BOS: &str = "<s>";
 /// Put after each text; its id is 1.
 pub const EOS: &str = "</s>";
+/// A line break, as byte-level BPE writes it.
+pub const LINE: &str = "\u{10A}";
 
 /// A byte-level BPE tokenizer of `pieces` pieces, trained on `chars` characters of generated text.
 ///

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod adamw;
+pub mod candle;
 mod error;
 pub mod llama;
 pub mod ops;

@@ -43,6 +43,10 @@ pub struct RowParams {
     pub bos: u32,
     /// The piece after each passage.
     pub eos: u32,
+    /// The piece of a line break.
+    pub line: u32,
+    /// Share of passages that end in a line break instead, with the next one right behind it: as in text that is read from a file.
+    pub lines: f32,
     /// Weight of a token of an answer; others weigh 1.
     pub answer_weight: f32,
 }
@@ -57,7 +61,7 @@ pub fn row<E>(p: &RowParams, first_seed: u64, row: u64, encode: impl Fn(&str) ->
     let seeds = first_seed + row * SEEDS_PER_ROW;
     let rng = &mut Rng::new(seeds ^ 0x5EED);
     let (mut ids, mut weights) = (Vec::with_capacity(p.tokens + 1), Vec::with_capacity(p.tokens + 1));
-    let skip = usize::from(rng.below(4) == 0);
+    let (skip, mut joined) = (usize::from(rng.below(4) == 0), false);
     for seed in seeds..seeds + SEEDS_PER_ROW {
         if ids.len() > p.tokens + skip {
             break;
@@ -66,10 +70,13 @@ pub fn row<E>(p: &RowParams, first_seed: u64, row: u64, encode: impl Fn(&str) ->
         let chars = (p.tokens as f32 * p.chars_per_token * share) as usize;
         let Passage { text, answers } = StoryParams { chars, ..p.story }.passage(seed);
         let encoded = encode(&text)?;
-        let at = ids.len() + 1;
-        ids.push(p.bos);
+        if !joined {
+            ids.push(p.bos);
+        }
+        let at = ids.len();
         ids.extend_from_slice(&encoded.ids);
-        ids.push(p.eos);
+        joined = p.lines > 0.0 && rng.uniform() < p.lines;
+        ids.push(if joined { p.line } else { p.eos });
         weights.resize(ids.len(), 1.0);
         for answer in &answers {
             let tokens = encoded.tokens_of(&answer.span);
