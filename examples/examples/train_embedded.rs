@@ -3,11 +3,12 @@
 //! `--quick` takes seconds; the model of this repository takes about two hours on two cores. The run can be stopped at any time and resumed;
 //! a file named `finish` in the run's folder sends it into its last phase.
 
-use indicatif as _;
 use scant_eval::stories::{self, HELD_OUT_SEEDS, RowParams, StoryParams, TRAIN_SEEDS};
-use scant_eval::{Recall, RecallItem, perplexity, recall, windows};
+use scant_eval::{perplexity, recall, windows};
 use scant_examples::args::{Args, Opt};
-use scant_examples::embedded::{BOS, EOS, LINE, Measured, encode, train_tokenizer};
+use scant_examples::embedded::{BOS, EOS, LINE, Measured, encode, questions, train_tokenizer};
+use scant_examples::training_log::{DISTANCES, Point, markdown};
+use scant_tensor_core::isa::Isa;
 use scant_trainkit::llama::{Batch, Llama, LlamaConfig, Tape};
 use scant_trainkit::{AdamW, Schedule, Trainer};
 use std::error::Error;
@@ -24,10 +25,11 @@ const OPTIONS: &[Opt] = &[
     Opt { name: "quick", value: "", help: "a few steps into a temporary folder, and a check that the loss fell" },
 ];
 
-/// Rate, batches and text up to a number of tokens. Few words and much repetition first: matching a key is learnt from them in a million tokens,
-/// from the full vocabulary hardly ever.
+/// Rate, batches and text up to a number of tokens. Short rows full of lists first: there the heads that match keys settle.
+#[derive(Clone, Copy)]
 struct Stage {
     until: f64,
+    rate: f32,
     tokens: usize,
     rows: usize,
     breadth: f32,
@@ -37,27 +39,30 @@ struct Stage {
     lines: f32,
 }
 
-const fn stage(until: f64, tokens: usize, rows: usize, breadth: f32, recitals: f32, stories: f32, filler: f32, lines: f32) -> Stage {
-    Stage { until, tokens, rows, breadth, recitals, stories, filler, lines }
-}
-
+const FIRST: Stage =
+    Stage { until: 0.6e6, rate: 2e-3, tokens: 64, rows: 16, breadth: 0.3, recitals: 0.8, stories: 0.05, filler: 0.05, lines: 0.0 };
+const FULL: Stage = Stage { until: 1.2e6, breadth: 1.0, recitals: 0.6, filler: 0.1, ..FIRST };
 const STAGES: &[Stage] = &[
-    stage(0.6e6, 64, 16, 0.3, 0.8, 0.05, 0.05, 0.0),
-    stage(1.2e6, 64, 16, 1.0, 0.6, 0.05, 0.1, 0.0),
-    stage(3.0e6, 128, 8, 1.0, 0.4, 0.15, 0.2, 0.0),
-    stage(6.5e6, 256, 4, 1.0, 0.3, 0.2, 0.3, 0.5),
-    stage(10.0e6, 512, 4, 1.0, 0.25, 0.25, 0.35, 0.5),
-    stage(f64::INFINITY, 1024, 2, 1.0, 0.2, 0.25, 0.35, 0.5),
+    FIRST,
+    FULL,
+    Stage { until: 3.0e6, tokens: 128, rows: 8, recitals: 0.4, stories: 0.15, filler: 0.2, ..FULL },
+    Stage { until: 3.2e6, ..MIDDLE },
+    Stage { until: 6.5e6, rate: 1e-3, ..MIDDLE },
+    Stage { until: 10.0e6, tokens: 512, rows: 4, ..LAST },
+    LAST,
 ];
+const MIDDLE: Stage = Stage { tokens: 256, rows: 4, recitals: 0.3, stories: 0.2, filler: 0.3, lines: 0.5, ..FULL };
+const LAST: Stage =
+    Stage { until: f64::INFINITY, rate: 1e-3, tokens: 1024, rows: 2, breadth: 1.0, recitals: 0.2, stories: 0.25, filler: 0.35, lines: 0.5 };
 const SHARDS: usize = 2;
 const SEED: u64 = 3;
+const WARM_UP: u64 = 200_000;
+const CLIP: f64 = 1.0;
 const ANSWER_WEIGHT: f32 = 4.0;
 /// Characters a token stands for, about.
 const CHARS_PER_TOKEN: f32 = 4.2;
 /// Share of the tokens seen that the last phase adds.
 const LAST_PHASE: f64 = 0.1;
-const DISTANCES: [std::ops::Range<usize>; 3] = [8..32, 32..128, 128..512];
-const NAMED_DISTANCES: [usize; 3] = [16, 64, 256];
 
 /// What a checkpoint remembers besides the weights.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
@@ -66,17 +71,6 @@ struct Note {
     seconds: f64,
     decay: Option<(u64, u64)>,
     curve: Vec<Point>,
-}
-
-/// A point of the curve of learning.
-#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-struct Point {
-    tokens: u64,
-    seconds: f64,
-    loss: f64,
-    perplexity: f64,
-    bits_per_character: f64,
-    recall: Vec<Recall>,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -90,9 +84,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     if let Some(folder) = args.value("export") {
         let mut trainer = run.trainer()?;
         let note = serde_json::from_value(trainer.resume(run.checkpoint())?)?;
-        for stage in STAGES {
-            eprintln!("{} {} {:.3?}", stage.tokens, stage.breadth, run.probe(trainer.model(), stage)?);
-        }
         return run.export(&trainer, &note, Path::new(folder), 4);
     }
     let most = (args.get("tokens", 45.0)? * 1e6, args.get("minutes", f64::INFINITY)? * 60.0);
@@ -136,7 +127,7 @@ impl Run {
     }
 
     fn trainer(&self) -> Result<Trainer, Box<dyn Error>> {
-        Ok(Trainer::new(Llama::new(LlamaConfig::EMBEDDED, SEED)?, AdamW::default(), 1.0, SHARDS))
+        Ok(Trainer::new(Llama::with_matching_heads(LlamaConfig::EMBEDDED, SEED)?, AdamW::default(), CLIP, SHARDS))
     }
 
     fn piece(&self, piece: &str) -> Result<u32, Box<dyn Error>> {
@@ -183,7 +174,7 @@ impl Run {
             note = serde_json::from_value(trainer.resume(self.checkpoint())?)?;
         }
         let (mut losses, mut last_line, mut last_point) = (Mean::default(), note.seconds, trainer.tokens());
-        let mut schedule = Schedule { peak: 2e-3, warmup: 200_000, decay: note.decay };
+        let mut schedule = Schedule { peak: 1.0, warmup: WARM_UP, decay: note.decay };
         while !schedule.finished(trainer.tokens()) {
             let start = Instant::now();
             let seen = trainer.tokens();
@@ -196,7 +187,7 @@ impl Run {
             let stage = STAGES.iter().find(|s| (seen as f64) < s.until && note.decay.is_none()).unwrap_or(&STAGES[STAGES.len() - 1]);
             let batch = self.batch(stage, TRAIN_SEEDS.start, note.rows)?;
             note.rows += stage.rows as u64;
-            let report = trainer.step(&batch, schedule.rate(seen))?;
+            let report = trainer.step(&batch, stage.rate * schedule.rate(seen))?;
             losses.add(report.loss);
             // A run that was stopped for a while has not been computing.
             note.seconds += start.elapsed().as_secs_f64().min(5.0);
@@ -216,8 +207,8 @@ impl Run {
             }
             if trainer.tokens() - last_point >= 500_000 {
                 last_point = trainer.tokens();
-                let point = self.measure(trainer.model(), losses.take(), (&note, trainer.tokens()), 1)?;
-                eprintln!("{} probe {:.3?}", row_of(&point), self.probe(trainer.model(), stage)?);
+                let (point, _) = self.measure(&trainer, losses.take(), note.seconds, 1)?;
+                eprintln!("{}", point.row());
                 note.curve.push(point);
                 trainer.save(self.checkpoint(), serde_json::to_value(&note)?)?;
             }
@@ -226,67 +217,21 @@ impl Run {
         self.export(&trainer, &note, &self.folder.join("export"), 4)
     }
 
-    /// Perplexity and recall on held-out text, `effort` times a quick look.
-    fn measure(&self, model: &Llama, loss: f64, (note, tokens): (&Note, u64), effort: usize) -> Result<Point, Box<dyn Error>> {
-        let measured = &mut Measured { model, tape: Tape::new() };
+    /// Perplexity and recall on held-out text, `effort` times a quick look; and the windows of the former.
+    fn measure(&self, trainer: &Trainer, loss: f64, seconds: f64, effort: usize) -> Result<(Point, usize), Box<dyn Error>> {
+        let model = &mut Measured { model: trainer.model(), tape: Tape::new() };
         let text = stories::text(&StoryParams::default(), HELD_OUT_SEEDS, 40_000 * effort);
         let ids = encode(&self.tokenizer, &text).map_err(|e| e.to_string())?.ids;
         let windows = windows(&ids, 512)?;
-        let result = perplexity(measured, &windows, &())?;
-        let characters = self.tokenizer.decode(&ids[..windows.len() * 512], true).map_err(|e| e.to_string())?.len();
-        let items = self.items(100 * effort)?;
-        Ok(Point {
-            tokens,
-            seconds: note.seconds,
-            loss,
-            perplexity: result.perplexity(),
-            bits_per_character: result.bits_per_character(characters) * windows.len() as f64 / windows.len() as f64,
-            recall: recall(measured, &items, &DISTANCES, &())?,
-        })
-    }
-
-    /// Share of right answers, and losses of answers and of other tokens, on held-out rows like those of a stage.
-    fn probe(&self, model: &Llama, stage: &Stage) -> Result<[f64; 3], Box<dyn Error>> {
-        let (mut right, mut answers, mut others) = (Mean::default(), Mean::default(), Mean::default());
-        for i in 0..4 {
-            let batch = self.batch(stage, HELD_OUT_SEEDS.start, i * stage.rows as u64)?;
-            let mut tape = Tape::new();
-            model.for_logits(batch.inputs(), batch.tokens(), &mut tape, &mut |first, logits| {
-                for (i, row) in (first..).zip(logits.rows()) {
-                    let target = batch.targets()[i] as usize;
-                    let max = row.iter().fold(f32::NEG_INFINITY, |m, x| m.max(*x));
-                    let nll = f64::from(row.iter().map(|x| (x - max).exp()).sum::<f32>().ln() + max - row[target]);
-                    if batch.weights()[i] > 1.0 {
-                        answers.add(nll);
-                        right.add(f64::from(u8::from(row[target] == max)));
-                    } else {
-                        others.add(nll);
-                    }
-                }
-            })?;
+        let result = perplexity(model, &windows, &())?;
+        let mut characters = 0;
+        for window in &windows {
+            characters += self.tokenizer.decode(&window[1..], true).map_err(|e| e.to_string())?.len();
         }
-        Ok([right.peek(), answers.peek(), others.peek()])
-    }
-
-    /// Held-out questions, `each` per distance.
-    fn items(&self, each: usize) -> Result<Vec<RecallItem>, Box<dyn Error>> {
-        let (mut items, mut have) = (vec![], [0; DISTANCES.len()]);
-        for seed in HELD_OUT_SEEDS {
-            if have.iter().all(|n| *n >= each) {
-                break;
-            }
-            // Characters of other sentences between the facts and the question, from none to about 400 tokens.
-            let pause = [0, 0, 40, 120, 250, 500, 900, 1400][(seed % 8) as usize];
-            let passage = stories::question(3 + (seed / 8 % 4) as usize, pause, seed);
-            let encoded = encode(&self.tokenizer, &passage.text).map_err(|e| e.to_string())?;
-            let asked = passage.answers.last().ok_or("a passage without an answer")?;
-            let (answer, distance) = encoded.answer(asked);
-            let Some(bucket) = DISTANCES.iter().position(|d| d.contains(&distance)).filter(|b| have[*b] < each) else { continue };
-            have[bucket] += 1;
-            let tokens = [vec![self.piece(BOS)?], encoded.ids].concat();
-            items.push(RecallItem { tokens, answer: answer.start + 1..answer.end + 1, distance, candidates: asked.candidates });
-        }
-        Ok(items)
+        let items = questions(&self.tokenizer, 100 * effort).map_err(|e| e.to_string())?;
+        let recall = recall(model, &items, &DISTANCES.map(|(_, d)| d), &())?;
+        let (perplexity, bits_per_character) = (result.perplexity(), result.bits_per_character(characters));
+        Ok((Point { tokens: trainer.tokens(), seconds, loss, perplexity, bits_per_character, recall }, windows.len()))
     }
 
     /// The model, its tokenizer and the log of its training.
@@ -294,9 +239,49 @@ impl Run {
         trainer.model().export(folder, self.piece(BOS)?, self.piece(EOS)?)?;
         self.tokenizer.save(folder.join("tokenizer.json"), true).map_err(|e| e.to_string())?;
         let loss = note.curve.last().map_or(f64::NAN, |p| p.loss);
-        let point = self.measure(trainer.model(), loss, (note, trainer.tokens()), effort)?;
-        std::fs::write(folder.join("training_log.md"), log(trainer, note, &point))?;
-        eprintln!("{}\nexported to {}", row_of(&point), folder.display());
+        let (point, windows) = self.measure(trainer, loss, note.seconds, effort)?;
+        let c = trainer.model().config();
+        let lengths: Vec<_> = STAGES.iter().map(|s| format!("{} x {} at {} to {:.1} M", s.rows, s.tokens, s.rate, s.until / 1e6)).collect();
+        let optimizer = AdamW::default();
+        let decay = note
+            .decay
+            .map_or("not yet".to_owned(), |(a, b)| format!("linear to 0 from {:.2} M to {:.2} M", a as f64 / 1e6, b as f64 / 1e6));
+        let settings = [
+            ("weights", format!("{} (stored in f16, trained in f32)", trainer.model().weights().len())),
+            (
+                "shape",
+                format!(
+                    "hidden {}, {} layers, {} heads, {} key/value heads, feed-forward {}, vocabulary {} (tied), context {}",
+                    c.hidden, c.layers, c.heads, c.kv_heads, c.ffn, c.vocab_size, c.context
+                ),
+            ),
+            (
+                "text",
+                format!("`scant_eval::stories`, training seeds from {}, held-out seeds from {}", TRAIN_SEEDS.start, HELD_OUT_SEEDS.start),
+            ),
+            ("tokens seen", format!("{} in {} steps", trainer.tokens(), trainer.steps())),
+            (
+                "time",
+                format!(
+                    "{:.0} minutes of computing, {SHARDS} threads, {} tier, machine shared with other work",
+                    note.seconds / 60.0,
+                    Isa::best().level()
+                ),
+            ),
+            (
+                "optimizer",
+                format!(
+                    "AdamW, betas {} and {}, weight decay {}, gradients clipped to norm {CLIP}",
+                    optimizer.beta1, optimizer.beta2, optimizer.weight_decay
+                ),
+            ),
+            ("rate", format!("as below, {:.1} M tokens of warm-up; decay: {decay}", WARM_UP as f64 / 1e6)),
+            ("batches (rows x tokens at rate)", format!("{}, and all of the last phase", lengths.join(", "))),
+            ("weight of an answer's token", format!("{ANSWER_WEIGHT}")),
+            ("seed", format!("{SEED}")),
+        ];
+        std::fs::write(folder.join("training_log.md"), markdown(&settings, &note.curve, &point, windows))?;
+        eprintln!("{}\nexported to {}", point.row(), folder.display());
         Ok(())
     }
 }
@@ -316,34 +301,6 @@ impl Mean {
         *self = Mean::default();
         mean
     }
-}
-
-fn row_of(p: &Point) -> String {
-    let recall: Vec<_> = p.recall.iter().map(|r| format!("{:.0} % ({:.0} %)", 100.0 * r.accuracy(), 100.0 * r.guessing)).collect();
-    format!(
-        "| {:.1} | {:.0} | {:.3} | {:.2} | {:.3} | {} |",
-        p.tokens as f64 / 1e6,
-        p.seconds / 60.0,
-        p.loss,
-        p.perplexity,
-        p.bits_per_character,
-        recall.join(" | ")
-    )
-}
-
-fn log(trainer: &Trainer, note: &Note, last: &Point) -> String {
-    let head: Vec<_> = NAMED_DISTANCES.iter().map(|d| format!("recall at {d} (guessing)")).collect();
-    let mut out = format!(
-        "# How the embedded model was trained\n\n{:?}\n\n{:?}, clip 1, rate {}\n\n| M tokens | minutes | loss | perplexity | bits per character | {} |\n|---|---|---|---|---|---|---|---|\n",
-        trainer.model().config(),
-        AdamW::default(),
-        2e-3,
-        head.join(" | ")
-    );
-    for point in note.curve.iter().chain([last]) {
-        out += &(row_of(point) + "\n");
-    }
-    out
 }
 
 /// Forty steps on a small tokenizer's text: the loss must fall.

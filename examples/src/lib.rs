@@ -7,3 +7,4 @@ pub mod data;
 pub mod embedded;
 pub mod svg;
 pub mod table;
+pub mod training_log;

@@ -9,6 +9,7 @@
 //!   embedding, and copies the token it finds: after "Mira lives in", what once came after "Mira lives in".
 
 use super::config::{LlamaConfig, Places};
+use crate::error::Error;
 use scant_tensor_core::rng::Rng;
 
 /// Deviation of embeddings, and the size of the constant added to each of their values.
@@ -38,11 +39,18 @@ pub(super) fn random(c: &LlamaConfig, places: &Places, seed: u64) -> Vec<f32> {
     weights
 }
 
-/// Puts the heads in. Needs 3 layers, 2 heads that fill the width; does nothing to smaller models.
-pub(super) fn matching_heads(c: &LlamaConfig, places: &Places, weights: &mut [f32], seed: u64) {
+/// Puts the heads in.
+pub(super) fn matching_heads(c: &LlamaConfig, places: &Places, weights: &mut [f32], seed: u64) -> Result<(), Error> {
     let (d, hd, half) = (c.hidden, c.head_dim, c.head_dim / 2);
-    if c.layers < 3 || c.heads < 2 || c.heads * hd != d || hd < 32 {
-        return;
+    for (what, left, right, fits) in [
+        ("layers and the 3 of matching heads", c.layers, 3, c.layers >= 3),
+        ("heads and the 2 of matching", c.heads, 2, c.heads >= 2),
+        ("head_dim and the 32 of matching", hd, 32, hd >= 32),
+        ("the heads' width and hidden", c.heads * hd, d, c.heads * hd == d),
+    ] {
+        if !fits {
+            return Err(Error::Config { what, left, right });
+        }
     }
     let mut rng = Rng::new(seed ^ 0x00EA_D000);
     let slow = half / 2;
@@ -104,6 +112,7 @@ pub(super) fn matching_heads(c: &LlamaConfig, places: &Places, weights: &mut [f3
             }
         }
     }
+    Ok(())
 }
 
 fn scale(x: &mut [f32], by: f32) {

@@ -35,18 +35,28 @@ pub struct Llama {
 }
 
 impl Llama {
-    /// A model with random weights: normal with deviation `0.8 / sqrt(hidden)`, narrower by `sqrt(2 layers)` where a layer writes to the residual
-    /// stream, 0.04 for embeddings; norms 1.
+    /// A model with random weights: normal with deviation `0.8 / sqrt(hidden)`, a fraction of it where a layer writes to the residual stream, 0.04
+    /// for embeddings; norms 1.
     ///
     /// # Errors
     /// [`Error::Config`] for sizes that do not go together.
     pub fn new(config: LlamaConfig, seed: u64) -> Result<Llama, Error> {
         config.check()?;
         let places = Places::new(&config);
-        let mut weights = init::random(&config, &places, seed);
-        init::matching_heads(&config, &places, &mut weights, seed);
+        let weights = init::random(&config, &places, seed);
         let rope = Rope::new(config.context, config.head_dim, config.rope_theta);
         Ok(Llama { config, places, weights, rope, isa: Isa::best() })
+    }
+
+    /// The same with heads put in that look a few tokens back and match what they find: such a model learns to look up a key in its context from a
+    /// few hundred thousand tokens, a random one hardly from ten million.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the model has not 3 layers, or heads narrower than 32 or not as wide together as the residual stream.
+    pub fn with_matching_heads(config: LlamaConfig, seed: u64) -> Result<Llama, Error> {
+        let mut model = Llama::new(config, seed)?;
+        init::matching_heads(&config, &model.places, &mut model.weights, seed)?;
+        Ok(model)
     }
 
     /// Its shapes.
