@@ -1,1 +1,5 @@
-//! What the benches share.
+//! What the benches share: the bandwidth a figure is held against, and the table of figures at the end.
+#![forbid(unsafe_code)]
+
+pub mod bandwidth;
+pub mod results;

@@ -59,9 +59,13 @@ pub(crate) struct Block {
     pub(crate) codes: [i8; BLOCK],
     /// What a code is multiplied with.
     pub(crate) step: f32,
-    /// Sums of the codes of each half.
-    pub(crate) int_sums: [i32; 2],
-    /// The same sums times the step.
+    /// Minus the sum of the codes: what centring the weights' codes takes.
+    pub(crate) minus_int_sum: i32,
+    /// The same of each half.
+    pub(crate) minus_int_sums: [i32; 2],
+    /// The sum of the codes times the step.
+    pub(crate) sum: f32,
+    /// The same of each half.
     pub(crate) sums: [f32; 2],
 }
 

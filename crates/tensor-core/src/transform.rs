@@ -268,6 +268,9 @@ impl Pre {
 
     fn each_row(&self, mut w: ArrayViewMut2<'_, f32>, f: impl Fn(&Step, &mut [f32], &mut Vec<f32>), reverse: bool) -> Result<(), Error> {
         self.check(w.ncols())?;
+        if self.is_none() {
+            return Ok(()); // an embedding is read for every token: no copy of its row
+        }
         let mut spare = vec![];
         for mut row in w.axis_iter_mut(Axis(0)) {
             let mut values = row.to_vec();
@@ -294,6 +297,15 @@ pub enum Post {
 }
 
 impl Post {
+    /// Row `i` as weights of the rows before it: the transpose, applied to a unit vector.
+    pub(crate) fn row(&self, m: usize, i: usize) -> Vec<(usize, f32)> {
+        let Post::Step(step) = self else { return vec![(i, 1.0)] };
+        let mut unit = vec![0.0; m];
+        unit[i] = 1.0;
+        step.undo_dual(&mut unit, &mut vec![]);
+        unit.into_iter().enumerate().filter(|(_, c)| *c != 0.0).collect()
+    }
+
     pub(crate) fn apply(&self, y: &mut [f32]) {
         if let Post::Step(step) = self {
             step.apply(y, &mut vec![]);

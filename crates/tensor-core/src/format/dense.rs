@@ -1,6 +1,7 @@
 //! The matrix itself, row-major, in f32, f16 or bf16.
 
 use crate::error::Error;
+use crate::file::Typed;
 use crate::simd::Simd;
 use half::{bf16, f16};
 use ndarray::{Array2, ArrayView2};
@@ -34,9 +35,9 @@ pub struct Dense {
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum DenseData {
-    F32(Vec<f32>),
-    F16(Vec<f16>),
-    Bf16(Vec<bf16>),
+    F32(Typed<f32>),
+    F16(Typed<f16>),
+    Bf16(Typed<bf16>),
 }
 
 impl Dense {
@@ -97,6 +98,14 @@ impl Dense {
             DenseData::F32(_) => DenseType::F32,
             DenseData::F16(_) => DenseType::F16,
             DenseData::Bf16(_) => DenseType::Bf16,
+        }
+    }
+
+    /// The matrix itself, where it is stored in f32.
+    pub(crate) fn as_f32(&self) -> Option<ArrayView2<'_, f32>> {
+        match &self.data {
+            DenseData::F32(x) => ArrayView2::from_shape(self.shape, &x[..]).ok(),
+            _ => None,
         }
     }
 

@@ -3,7 +3,8 @@
 use super::codes::{block_bytes, get, put};
 use super::{BLOCK, PANEL, RowStat, Stat};
 use crate::error::Error;
-use crate::simd::Simd;
+use crate::file::{Bytes, OwnedBytes};
+use crate::simd::Scalar;
 use ndarray::{Array2, ArrayView2};
 
 /// What a grid adds, as an encoder makes it.
@@ -101,7 +102,7 @@ impl GridSpec {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Grid {
     spec: GridSpec,
-    codes: Vec<u8>,
+    codes: Bytes,
     scale: Stat,
     offset: Offset,
 }
@@ -125,7 +126,7 @@ impl Grid {
             RowOffset::Zero(z) => Offset::Zero(check("grid zero points", z)?),
             RowOffset::Min(m) => Offset::Min(check("grid minima", m)?),
         };
-        let mut packed = vec![0; spec.panels() * spec.panel_bytes()];
+        let mut packed = OwnedBytes::zeroed(spec.panels() * spec.panel_bytes());
         for (panel, rows) in packed.chunks_exact_mut(spec.panel_bytes()).zip(0..) {
             for r in 0..PANEL.min(spec.m - rows * PANEL) {
                 for (column, code) in codes.row(rows * PANEL + r).iter().enumerate() {
@@ -137,7 +138,26 @@ impl Grid {
                 }
             }
         }
-        Ok(Grid { spec, codes: packed, scale, offset })
+        Ok(Grid { spec, codes: packed.freeze(), scale, offset })
+    }
+
+    /// Takes panels as [`Grid::packed_codes`], [`Grid::scale`] and [`Grid::offset`] give them, without a copy.
+    ///
+    /// Codes have no wrong values. What stands in rows and columns of padding does not matter.
+    ///
+    /// # Errors
+    /// [`Error`] if a length differs from what `spec` says or a statistic is not finite.
+    pub fn from_panels(spec: GridSpec, codes: Bytes, scale: Stat, offset: Offset) -> Result<Grid, Error> {
+        let spec = GridSpec::new([spec.m, spec.n], spec.bits, spec.group_size)?;
+        let want = spec.blocks().checked_mul(block_bytes(spec.bits)).and_then(|b| b.checked_mul(spec.panels()));
+        Error::check_shape("bytes of grid codes", &[want.unwrap_or(usize::MAX)], &[codes.len()])?;
+        scale.check("grid scales", spec.panels(), spec.groups())?;
+        match &offset {
+            Offset::Symmetric => {}
+            Offset::Zero(zero) => zero.check("grid zero points", spec.panels(), spec.groups())?,
+            Offset::Min(min) => min.check("grid minima", spec.panels(), spec.groups())?,
+        }
+        Ok(Grid { spec, codes, scale, offset })
     }
 
     /// Shape, bits and group size.
@@ -146,7 +166,7 @@ impl Grid {
     }
 
     /// The codes in panels.
-    pub fn packed_codes(&self) -> &[u8] {
+    pub fn packed_codes(&self) -> &Bytes {
         &self.codes
     }
 
@@ -190,35 +210,19 @@ impl Grid {
         &self.codes[panel * bytes..][..bytes]
     }
 
-    /// Scale and offset of group `g`, for codes from which `2^(bits-1)` has been subtracted.
-    #[inline(always)]
-    pub(crate) fn centred<S: Simd>(&self, s: S, panel: usize, g: usize) -> (S::F, S::F) {
-        let groups = self.spec.groups();
-        let centre = s.splat((1u32 << (self.spec.bits - 1)) as f32);
-        let scale = self.scale.decode(s, groups, panel, g);
-        let offset = match &self.offset {
-            Offset::Symmetric => s.splat(0.0),
-            Offset::Zero(zero) => s.mul(scale, s.sub(centre, zero.decode(s, groups, panel, g))),
-            Offset::Min(min) => s.add(s.mul(scale, centre), min.decode(s, groups, panel, g)),
+    /// Scales, zero points and minima of group `g`, for codes as they are stored.
+    fn plain(&self, panel: usize, g: usize) -> [[f32; PANEL]; 3] {
+        let one = |stat: &Stat| {
+            let mut out = [[0.0; PANEL]];
+            stat.decode(Scalar, self.spec.groups(), panel, g..g + 1, &mut out);
+            out[0]
         };
-        (scale, offset)
-    }
-
-    /// Scale and offset of group `g` for codes as they are stored, and what is subtracted from a code first.
-    fn plain<S: Simd>(&self, s: S, panel: usize, g: usize) -> ([f32; 16], [f32; 16], [f32; 16]) {
-        let groups = self.spec.groups();
-        let centre = s.splat((1u32 << (self.spec.bits - 1)) as f32);
-        let none = s.splat(0.0);
         let (zero, min) = match &self.offset {
-            Offset::Symmetric => (centre, none),
-            Offset::Zero(zero) => (zero.decode(s, groups, panel, g), none),
-            Offset::Min(min) => (none, min.decode(s, groups, panel, g)),
+            Offset::Symmetric => ([(1u32 << (self.spec.bits - 1)) as f32; PANEL], [0.0; PANEL]),
+            Offset::Zero(zero) => (one(zero), [0.0; PANEL]),
+            Offset::Min(min) => ([0.0; PANEL], one(min)),
         };
-        let mut out = [[0.0; 16]; 3];
-        s.store(self.scale.decode(s, groups, panel, g), &mut out[0]);
-        s.store(zero, &mut out[1]);
-        s.store(min, &mut out[2]);
-        (out[0], out[1], out[2])
+        [one(&self.scale), zero, min]
     }
 
     /// Calls `f(row, column, w)` for the rows of a panel that exist.
@@ -226,7 +230,7 @@ impl Grid {
         let codes = self.panel(panel);
         let rows = rows.start..rows.end.min(self.spec.m - panel * PANEL);
         for g in 0..self.spec.groups() {
-            let (scale, zero, min) = self.plain(crate::simd::Scalar, panel, g);
+            let [scale, zero, min] = self.plain(panel, g);
             let columns = g * self.spec.group_size..((g + 1) * self.spec.group_size).min(self.spec.n);
             for r in rows.clone() {
                 for j in columns.clone() {

@@ -11,6 +11,7 @@ pub use stat::{RowStat, Stat};
 
 pub(crate) use codes::{block_bytes, unpack};
 pub(crate) use dense::{DenseData, Element};
+pub(crate) use stat::Groups;
 
 /// Rows of a panel: one per lane.
 pub const PANEL: usize = 16;

@@ -1,17 +1,18 @@
 //! `y += x W^T` over a [`Grid`]: a panel's codes are unpacked once in registers and used for up to eight tokens.
 //!
-//! A lane is a row. Per block of 32 columns and row: Fast adds `(scale * step) * sum(q x)` with an exact integer sum, Exact adds
-//! `scale * sum(q x)` with two fused chains over even and odd columns; both then add `offset * sum(x)`. Scaled products and offsets have
-//! an accumulator each. This order depends on the format alone, so tiers, batch sizes and thread counts give the same bits.
+//! A lane is a row. Over a group of columns and per row: Fast sums `step * sum(q x)` of its blocks of 32, each an exact integer sum,
+//! Exact sums two fused chains over the even and odd columns of each block. The group then adds `scale *` that sum and, in an accumulator
+//! of its own, `offset * sum(x)`. This order depends on the format alone, so tiers, batch sizes and thread counts give the same bits.
 
-use crate::format::{BLOCK, Grid, PANEL, block_bytes, unpack};
+use crate::format::{BLOCK, Grid, Groups, Offset, PANEL, Stat, block_bytes, unpack};
 use crate::prepared::{Block, Mode, Prepared};
 use crate::simd::{Simd, WithSimd};
 use ndarray::ArrayViewMut2;
 use std::ops::Range;
 
-/// Blocks whose statistics are decoded at a time, on the stack.
-const CHUNK: usize = 16;
+/// Groups whose statistics are decoded at a time, on the stack. Even, so that they are whole blocks; few, since the codes are not read
+/// meanwhile and their stream from memory runs dry.
+const CHUNK: usize = 8;
 
 /// `y[.., rows] += x W[rows]^T`; `rows` starts at a panel, `y` is `[tokens, rows.len()]` with contiguous rows.
 pub(crate) fn accumulate(grid: &Grid, x: &Prepared, rows: Range<usize>, y: &mut ArrayViewMut2<'_, f32>) {
@@ -60,42 +61,46 @@ fn tokens<const BITS: u32, const PARTS: usize, const FAST: bool, const T: usize>
     }
 }
 
-/// Scale and offset of each part of a chunk of blocks.
-struct Stats {
-    scale: [[f32; 16]; 2 * CHUNK],
-    offset: [[f32; 16]; 2 * CHUNK],
-}
-
-/// Decodes each group once and repeats it for its parts.
-struct DecodeStats<'a> {
-    grid: &'a Grid,
+/// Decodes statistics that cannot be loaded as they lie.
+struct Decode<'a> {
+    stat: &'a Stat,
+    all: usize,
     panel: usize,
-    parts: Range<usize>,
-    parts_per_group: usize,
-    out: &'a mut Stats,
+    groups: Range<usize>,
+    out: &'a mut [[f32; PANEL]; CHUNK],
 }
 
-impl WithSimd for DecodeStats<'_> {
+impl WithSimd for Decode<'_> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let last = self.grid.spec().groups() - 1;
-        let (mut part, mut g) = (self.parts.start, self.parts.start / self.parts_per_group);
-        while part < self.parts.end {
-            // The padded half of the last block may lie behind the last group: its codes and inputs are 0.
-            let (scale, offset) = self.grid.centred(s, self.panel, g.min(last));
-            g += 1;
-            let end = (g * self.parts_per_group).min(self.parts.end);
-            for at in part - self.parts.start..end - self.parts.start {
-                s.store(scale, &mut self.out.scale[at]);
-                s.store(offset, &mut self.out.offset[at]);
-            }
-            part = end;
+        self.stat.decode(s, self.all, self.panel, self.groups, self.out);
+    }
+}
+
+/// The statistics of some groups, in place or in `spare`.
+#[inline(always)]
+fn groups<'a, S: Simd>(
+    s: S,
+    stat: &'a Stat,
+    all: usize,
+    panel: usize,
+    groups: Range<usize>,
+    spare: &'a mut [[f32; PANEL]; CHUNK],
+) -> Groups<'a> {
+    match stat.in_place(all, panel, groups.clone()) {
+        Some(groups) => {
+            groups.prefetch(s);
+            groups
+        }
+        None => {
+            s.call(Decode { stat, all, panel, groups, out: spare });
+            Groups::F32(spare)
         }
     }
 }
 
-/// A range of panels times `T` tokens; a block is cut into `PARTS` parts where groups are no whole blocks.
+/// A range of panels times `T` tokens. A block is one part; or two, where groups are no whole blocks.
 struct Panels<'a, 'y, const BITS: u32, const PARTS: usize, const FAST: bool, const T: usize> {
     grid: &'a Grid,
     x: &'a Prepared,
@@ -109,38 +114,79 @@ impl<const BITS: u32, const PARTS: usize, const FAST: bool, const T: usize> With
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let (spec, x, start) = (self.grid.spec(), self.x, self.panels.start);
+        let (grid, x, start) = (self.grid, self.x, self.panels.start);
         let token: [usize; T] = std::array::from_fn(|t| self.first + t.min(self.count - 1));
         let blocks: [&[Block]; T] = token.map(|t| if FAST { x.blocks(t) } else { &[] });
         let values: [&[[f32; BLOCK]]; T] = token.map(|t| x.padded_row(t).as_chunks().0);
-        let sums: [&[[f32; 2]]; T] = token.map(|t| if FAST { &[] } else { x.sums(t).as_chunks().0 });
-        let mut stats = Stats { scale: [[0.0; 16]; 2 * CHUNK], offset: [[0.0; 16]; 2 * CHUNK] };
-        let parts_per_group = spec.group_size * PARTS / BLOCK;
+        let halves: [&[[f32; 2]]; T] = token.map(|t| if FAST { &[] } else { x.sums(t).as_chunks().0 });
+        let (mut spare_scales, mut spare_offsets) = ([[0.0; PANEL]; CHUNK], [[0.0; PANEL]; CHUNK]);
+        let (all, centre) = (grid.spec().groups(), s.splat((1u32 << (BITS - 1)) as f32));
+        let parts_per_group = grid.spec().group_size * PARTS / BLOCK;
+        let blocks_per_chunk = CHUNK * parts_per_group / PARTS;
         for panel in self.panels {
             let mut scaled = [s.splat(0.0); T];
             let mut offsets = [s.splat(0.0); T];
-            for (chunk, codes) in self.grid.panel(panel).chunks(CHUNK * block_bytes(BITS)).enumerate() {
-                let first = chunk * CHUNK;
-                let parts = PARTS * first..PARTS * (first + codes.len() / block_bytes(BITS));
-                x.isa().run(DecodeStats { grid: self.grid, panel, parts, parts_per_group, out: &mut stats });
+            for (chunk, codes) in grid.panel(panel).chunks(blocks_per_chunk * block_bytes(BITS)).enumerate() {
+                let open = chunk * CHUNK..((chunk + 1) * CHUNK).min(all);
+                // The padded half of the last block may lie behind the last group: its codes and inputs are 0.
+                let last = open.len() - 1;
+                let scales = groups(s, grid.scale(), all, panel, open.clone(), &mut spare_scales);
+                let stats = match grid.offset() {
+                    Offset::Symmetric => None,
+                    Offset::Zero(stat) | Offset::Min(stat) => Some(groups(s, stat, all, panel, open, &mut spare_offsets)),
+                };
+                // Of the open group: its number, parts to come, sum of products, sum of inputs.
+                let (mut g, mut left) = (0, parts_per_group);
+                let mut products = [s.splat(0.0); T];
+                let mut sums = [0.0; T];
+                macro_rules! close_group {
+                    () => {
+                        let scale = scales.load(s, g.min(last));
+                        for t in 0..T {
+                            scaled[t] = s.mul_add(scale, products[t], scaled[t]);
+                            products[t] = s.splat(0.0);
+                        }
+                        if let Some(stats) = &stats {
+                            // For codes from which the centre has been subtracted.
+                            let stat = stats.load(s, g.min(last));
+                            let offset = match grid.offset() {
+                                Offset::Zero(_) => s.mul(scale, s.sub(centre, stat)),
+                                _ => s.mul_add(scale, centre, stat),
+                            };
+                            for t in 0..T {
+                                offsets[t] = s.mul_add(offset, s.splat(sums[t]), offsets[t]);
+                            }
+                        }
+                        sums = [0.0; T];
+                        (g, left) = (g + 1, parts_per_group);
+                    };
+                }
                 for (i, block) in codes.chunks_exact(block_bytes(BITS)).enumerate() {
                     let quads = unpack::<S, BITS>(s, block);
+                    let at = chunk * blocks_per_chunk + i;
                     for part in 0..PARTS {
-                        let at = (PARTS * i + part) % (2 * CHUNK);
-                        let (scale, offset) = (s.load(&stats.scale[at]), s.load(&stats.offset[at]));
                         for t in 0..T {
                             if FAST {
-                                let x = &blocks[t][first + i];
-                                scaled[t] = fast::<S, BITS, PARTS>(s, &quads, part, x, scale, scaled[t]);
-                                offsets[t] = s.mul_add(offset, s.splat(part_sum::<PARTS>(&x.sums, part)), offsets[t]);
+                                let x = &blocks[t][at];
+                                products[t] = fast::<S, BITS, PARTS>(s, &quads, part, x, products[t]);
+                                sums[t] += if PARTS == 1 { x.sum } else { x.sums[part] };
                             } else {
-                                scaled[t] = exact::<S, BITS, PARTS>(s, &quads, part, &values[t][first + i], scale, scaled[t]);
-                                let sum = part_sum::<PARTS>(&sums[t][first + i], part);
-                                offsets[t] = s.mul_add(offset, s.splat(sum), offsets[t]);
+                                let dot = exact::<S, BITS, PARTS>(s, &quads, part, &values[t][at]);
+                                products[t] = s.add(products[t], dot);
+                                let x = &halves[t][at];
+                                sums[t] += if PARTS == 1 { x[0] + x[1] } else { x[part] };
                             }
+                        }
+                        left -= 1;
+                        if left == 0 {
+                            close_group!();
                         }
                     }
                 }
+                if left < parts_per_group {
+                    close_group!();
+                }
+                let _ = (g, left, products, sums); // the last group leaves them ready for another
             }
             let columns = (panel - start) * PANEL..((panel - start + 1) * PANEL).min(self.y.ncols());
             for t in 0..self.count {
@@ -154,32 +200,20 @@ impl<const BITS: u32, const PARTS: usize, const FAST: bool, const T: usize> With
     }
 }
 
+/// `y + step * dot`, with the dot product in integers.
 #[inline(always)]
-fn part_sum<const PARTS: usize>(halves: &[f32; 2], part: usize) -> f32 {
-    if PARTS == 1 { halves[0] + halves[1] } else { halves[part] }
-}
-
-/// `y + scale * step * dot`, with the dot product in integers.
-#[inline(always)]
-fn fast<S: Simd, const BITS: u32, const PARTS: usize>(s: S, quads: &[S::B; 8], part: usize, x: &Block, scale: S::F, y: S::F) -> S::F {
+fn fast<S: Simd, const BITS: u32, const PARTS: usize>(s: S, quads: &[S::B; 8], part: usize, x: &Block, y: S::F) -> S::F {
     let dot = match (PARTS, part) {
-        (1, _) => s.dot::<BITS, 8>(quads, &x.codes, x.int_sums[0] + x.int_sums[1]),
-        (_, 0) => s.dot::<BITS, 4>(&[quads[0], quads[1], quads[2], quads[3]], &x.codes[..16], x.int_sums[0]),
-        _ => s.dot::<BITS, 4>(&[quads[4], quads[5], quads[6], quads[7]], &x.codes[16..], x.int_sums[1]),
+        (1, _) => s.dot::<BITS, 8>(quads, &x.codes, x.minus_int_sum),
+        (_, 0) => s.dot::<BITS, 4>(&[quads[0], quads[1], quads[2], quads[3]], &x.codes[..16], x.minus_int_sums[0]),
+        _ => s.dot::<BITS, 4>(&[quads[4], quads[5], quads[6], quads[7]], &x.codes[16..], x.minus_int_sums[1]),
     };
-    s.mul_add(s.mul(scale, s.splat(x.step)), s.to_f32(dot), y)
+    s.mul_add(s.to_f32(dot), s.splat(x.step), y)
 }
 
-/// `y + scale * dot`, with the dot product in two fused chains over even and odd columns.
+/// The dot product in two fused chains over even and odd columns.
 #[inline(always)]
-fn exact<S: Simd, const BITS: u32, const PARTS: usize>(
-    s: S,
-    quads: &[S::B; 8],
-    part: usize,
-    x: &[f32; BLOCK],
-    scale: S::F,
-    y: S::F,
-) -> S::F {
+fn exact<S: Simd, const BITS: u32, const PARTS: usize>(s: S, quads: &[S::B; 8], part: usize, x: &[f32; BLOCK]) -> S::F {
     let (mut even, mut odd) = (s.splat(0.0), s.splat(0.0));
     macro_rules! quads {
         ($($q:literal)*) => { $(
@@ -192,5 +226,5 @@ fn exact<S: Simd, const BITS: u32, const PARTS: usize>(
         )* };
     }
     quads!(0 1 2 3 4 5 6 7);
-    s.mul_add(scale, s.add(even, odd), y)
+    s.add(even, odd)
 }

@@ -25,9 +25,11 @@ impl WithSimd for Quantize<'_> {
             let (a, b) = (s.load(&x[0]), s.load(&x[1]));
             let zero = s.splat(0.0);
             let largest = s.max_lane(s.max(s.max(a, s.sub(zero, a)), s.max(b, s.sub(zero, b))));
-            let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
+            // Below 4e-37 the inverse overflows, and what it multiplies would leave i32; zeros are as near as Fast comes to such inputs.
+            let inverse = 127.0 / largest;
+            let inverse = if inverse.is_finite() { inverse } else { 0.0 };
             // 0 * x is NaN for NaN and infinities, and 0 for all else.
-            let poison = s.sum(s.mul(zero, s.add(a, b)));
+            let poison = s.sum(s.mul_add(zero, a, s.mul(zero, b)));
             block.step = largest / 127.0 + poison;
             let halves = block.codes.as_chunks_mut::<16>().0;
             for ((v, codes), half) in [a, b].iter().zip(halves).zip(0..2) {
@@ -38,9 +40,11 @@ impl WithSimd for Quantize<'_> {
                     *code = *q as i8;
                     sum += i32::from(*code);
                 }
-                block.int_sums[half] = sum;
+                block.minus_int_sums[half] = -sum;
                 block.sums[half] = block.step * sum as f32;
             }
+            block.minus_int_sum = block.minus_int_sums[0] + block.minus_int_sums[1];
+            block.sum = block.step * -block.minus_int_sum as f32;
         }
     }
 }
@@ -62,6 +66,55 @@ impl WithSimd for Sums<'_> {
     fn run<S: Simd>(self, s: S) {
         for (x, sum) in self.x.as_chunks::<16>().0.iter().zip(self.sums) {
             *sum = s.sum(s.load(x));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::isa::Level;
+
+    #[test]
+    fn codes_lie_within_half_a_step_and_are_the_same_on_every_tier() {
+        let scalar = Isa::best().lower(Level::Scalar).unwrap();
+        let mut inputs = scant_testkit::floats::blocks(64);
+        inputs.push(("near the end of f32's inverses", (0..64).map(|i| (i - 31) as f32 * 1e-39).collect()));
+        inputs.push(("normal", scant_testkit::floats::normals(1, 64)));
+        for (name, x) in inputs {
+            let mut want = [Block::default(); 2];
+            quantize(scalar, &x, &mut want);
+            for (x, block) in x.chunks(32).zip(&want) {
+                for (x, code) in x.iter().zip(block.codes) {
+                    let err = (f64::from(*x) - f64::from(block.step) * f64::from(code)).abs();
+                    assert!(err <= 0.500_1 * f64::from(block.step) || err < 4e-37, "{name}: {x} as {code} times {}", block.step);
+                }
+                for (half, codes) in block.codes.chunks(16).enumerate() {
+                    let sum: i32 = codes.iter().map(|c| i32::from(*c)).sum();
+                    assert_eq!((block.minus_int_sums[half], block.sums[half]), (-sum, block.step * sum as f32), "{name}");
+                }
+                let sum: i32 = block.codes.iter().map(|c| i32::from(*c)).sum();
+                assert_eq!((block.minus_int_sum, block.sum), (-sum, block.step * sum as f32), "{name}");
+            }
+            for isa in Isa::available() {
+                let mut got = [Block::default(); 2];
+                quantize(isa, &x, &mut got);
+                assert_eq!(format!("{got:?}"), format!("{want:?}"), "{name} on {isa}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite_poisons_the_step_of_its_block_alone() {
+        for isa in Isa::available() {
+            for bad in scant_testkit::floats::not_finite() {
+                let mut x = scant_testkit::floats::normals(1, 96);
+                x[40] = bad;
+                let mut blocks = [Block::default(); 3];
+                quantize(isa, &x, &mut blocks);
+                assert_eq!(blocks.map(|b| b.step.is_finite()), [true, false, true], "{bad} on {isa}");
+                assert_eq!(blocks.map(|b| b.sums.iter().all(|s| s.is_nan())), [false, true, false], "{bad} on {isa}");
+            }
         }
     }
 }

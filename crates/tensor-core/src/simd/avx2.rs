@@ -19,6 +19,10 @@ macro_rules! features {
 
         $(#[target_feature(enable = $f)])*
         fn enter<W: WithSimd>(work: W) -> W::Out { work.run(Avx2(())) }
+
+        $(#[target_feature(enable = $f)])*
+        #[inline(never)]
+        fn enter_apart<W: WithSimd>(work: W) -> W::Out { work.run(Avx2(())) }
     };
 }
 features!("avx2" "fma" "f16c");
@@ -48,11 +52,29 @@ fn halves<T, const N: usize>(x: &[T; 16]) -> [&[T; N]; 2] {
     [&chunks[0], &chunks[1]]
 }
 
+/// Lane `i` plus `i + 4`, then `+ 2`, then `+ 1`. Only for code inside a tier that has AVX.
+#[inline(always)]
+pub(super) fn sum8(v: __m256) -> f32 {
+    unsafe {
+        let v = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+        let v = _mm_add_ps(v, _mm_movehl_ps(v, v));
+        _mm_cvtss_f32(_mm_add_ss(v, _mm_movehdup_ps(v)))
+    }
+}
+
 impl Simd for Avx2 {
     type F = [__m256; 2];
     type I = [__m256i; 2];
     type B = [__m256i; 2];
 
+    #[inline(always)]
+    fn call<W: WithSimd>(self, work: W) -> W::Out {
+        unsafe { enter_apart(work) }
+    }
+    #[inline(always)]
+    fn prefetch<T>(self, x: &T) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(x).cast()) }
+    }
     #[inline(always)]
     fn splat(self, x: f32) -> Self::F {
         [unsafe { _mm256_set1_ps(x) }; 2]
@@ -172,7 +194,7 @@ impl Simd for Avx2 {
         map(a, |a| unsafe { _mm256_sll_epi32(a, _mm_cvtsi32_si128(N as i32)) })
     }
     #[inline(always)]
-    fn dot<const BITS: u32, const Q: usize>(self, codes: &[Self::B; Q], x: &[i8], xsum: i32) -> Self::I {
+    fn dot<const BITS: u32, const Q: usize>(self, codes: &[Self::B; Q], x: &[i8], minus_xsum: i32) -> Self::I {
         // `maddubs` adds two products into i16: 2 * 127 * code. So many of them fit before they must widen to i32.
         let fit: usize = match BITS {
             0..=4 => 8, // 8 * 2 * 15 * 127 = 30,480
@@ -181,7 +203,7 @@ impl Simd for Avx2 {
             _ => 1, // 7 bits: 32,258; 8 bits: by signed codes, 2 * 128 * 127 = 32,512
         };
         // Signed 8-bit codes are centred already.
-        let start = if BITS == 8 { 0 } else { -(xsum << (BITS - 1)) };
+        let start = if BITS == 8 { 0 } else { minus_xsum << (BITS - 1) };
         let mut acc = self.splat_i32(start);
         let (x, _) = x.as_chunks::<4>();
         for (codes, x) in codes.chunks(fit).zip(x.chunks(fit)) {
@@ -216,6 +238,10 @@ impl Simd for Avx2 {
             let f = _mm256_or_si256(_mm256_and_si256(shifted, _mm256_set1_epi32(0xFF)), _mm256_set1_epi32(0x4B00_0000));
             _mm256_sub_ps(_mm256_castsi256_ps(f), _mm256_set1_ps(8_388_608.0 + centre))
         })
+    }
+    #[inline(always)]
+    fn sum(self, v: Self::F) -> f32 {
+        sum8(unsafe { _mm256_add_ps(v[0], v[1]) })
     }
     #[inline(always)]
     fn zero_below(self, x: Self::F, limit: Self::F, v: Self::F) -> Self::F {

@@ -20,6 +20,11 @@ macro_rules! features {
         $(#[target_feature(enable = $f)])*
         #[target_feature(enable = "avx2,fma,f16c")]
         fn enter<W: WithSimd>(work: W) -> W::Out { work.run(Avx512(())) }
+
+        $(#[target_feature(enable = $f)])*
+        #[target_feature(enable = "avx2,fma,f16c")]
+        #[inline(never)]
+        fn enter_apart<W: WithSimd>(work: W) -> W::Out { work.run(Avx512(())) }
     };
 }
 features!("avx512f" "avx512bw" "avx512vl" "avx512dq" "avx512vnni" "avx512vbmi" "avx512vpopcntdq");
@@ -36,6 +41,14 @@ impl Simd for Avx512 {
     type I = __m512i;
     type B = __m512i;
 
+    #[inline(always)]
+    fn call<W: WithSimd>(self, work: W) -> W::Out {
+        unsafe { enter_apart(work) }
+    }
+    #[inline(always)]
+    fn prefetch<T>(self, x: &T) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(x).cast()) }
+    }
     #[inline(always)]
     fn splat(self, x: f32) -> __m512 {
         unsafe { _mm512_set1_ps(x) }
@@ -145,9 +158,9 @@ impl Simd for Avx512 {
         unsafe { _mm512_slli_epi32::<N>(a) }
     }
     #[inline(always)]
-    fn dot<const BITS: u32, const Q: usize>(self, codes: &[__m512i; Q], x: &[i8], xsum: i32) -> __m512i {
+    fn dot<const BITS: u32, const Q: usize>(self, codes: &[__m512i; Q], x: &[i8], minus_xsum: i32) -> __m512i {
         // Two chains, since VNNI takes 4 to 5 cycles to add; integers may be added in any order.
-        let mut acc = [self.splat_i32(-(xsum << (BITS - 1))), self.splat_i32(0)];
+        let mut acc = [self.splat_i32(minus_xsum << (BITS - 1)), self.splat_i32(0)];
         for (q, (code, x)) in codes.iter().zip(x.as_chunks::<4>().0).enumerate() {
             let x = self.splat_i32(i32::from_le_bytes(x.map(|x| x as u8)));
             acc[q % 2] = unsafe { _mm512_dpbusd_epi32(acc[q % 2], *code, x) };
@@ -174,6 +187,13 @@ impl Simd for Avx512 {
             let magic = self.splat_i32(0x4B00_0000);
             let f = unsafe { _mm512_ternarylogic_epi32::<0xF8>(magic, shifted, self.splat_i32(0xFF)) };
             self.sub(self.with_bits(f), self.splat(8_388_608.0 + centre))
+        }
+    }
+    #[inline(always)]
+    fn sum(self, v: __m512) -> f32 {
+        unsafe {
+            let v = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps::<1>(v));
+            super::avx2::sum8(v)
         }
     }
     #[inline(always)]

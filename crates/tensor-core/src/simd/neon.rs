@@ -25,6 +25,18 @@ fn enter_dot<W: WithSimd>(work: W) -> W::Out {
     work.run(Neon::<true>(()))
 }
 
+#[target_feature(enable = "neon")]
+#[inline(never)]
+fn enter_apart<W: WithSimd>(work: W) -> W::Out {
+    work.run(Neon::<false>(()))
+}
+
+#[target_feature(enable = "neon,dotprod")]
+#[inline(never)]
+fn enter_dot_apart<W: WithSimd>(work: W) -> W::Out {
+    work.run(Neon::<true>(()))
+}
+
 #[inline]
 pub(crate) fn run_neon<W: WithSimd>(isa: Isa, work: W) -> W::Out {
     assert!(isa.level() == Level::Neon);
@@ -144,6 +156,15 @@ impl<const SDOT: bool> Simd for Neon<SDOT> {
     type I = [int32x4_t; 4];
     type B = [uint8x16_t; 4];
 
+    #[inline(always)]
+    fn call<W: WithSimd>(self, work: W) -> W::Out {
+        unsafe { if SDOT { enter_dot_apart(work) } else { enter_apart(work) } }
+    }
+    #[inline(always)]
+    fn prefetch<T>(self, x: &T) {
+        // `_prefetch` is unstable in this Rust.
+        unsafe { asm!("prfm pldl1keep, [{x}]", x = in(reg) std::ptr::from_ref(x), options(readonly, nostack, preserves_flags)) }
+    }
     #[inline(always)]
     fn splat(self, x: f32) -> Self::F {
         [unsafe { vdupq_n_f32(x) }; 4]
@@ -283,12 +304,12 @@ impl<const SDOT: bool> Simd for Neon<SDOT> {
         })
     }
     #[inline(always)]
-    fn dot<const BITS: u32, const Q: usize>(self, codes: &[Self::B; Q], x: &[i8], xsum: i32) -> Self::I {
+    fn dot<const BITS: u32, const Q: usize>(self, codes: &[Self::B; Q], x: &[i8], minus_xsum: i32) -> Self::I {
         let products = if SDOT { dot_four::<BITS>(codes, x) } else { dot_wide::<BITS>(codes, x) };
         if BITS == 8 {
             products // of signed codes, which are centred already
         } else {
-            self.add_i32(products, self.splat_i32(-(xsum << (BITS - 1))))
+            self.add_i32(products, self.splat_i32(minus_xsum << (BITS - 1)))
         }
     }
     #[inline(always)]

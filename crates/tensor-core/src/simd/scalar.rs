@@ -1,6 +1,6 @@
 //! The reference: arrays of 16, written to be read.
 
-use super::Simd;
+use super::{Simd, WithSimd};
 use half::{bf16, f16};
 
 /// The portable tier.
@@ -22,6 +22,10 @@ impl Simd for Scalar {
     type I = [i32; 16];
     type B = [u32; 16];
 
+    #[inline(never)]
+    fn call<W: WithSimd>(self, work: W) -> W::Out {
+        work.run(self)
+    }
     #[inline(always)]
     fn splat(self, x: f32) -> Self::F {
         [x; 16]
@@ -132,7 +136,7 @@ impl Simd for Scalar {
         map(a, |a| a << N)
     }
     #[inline(always)]
-    fn dot<const BITS: u32, const Q: usize>(self, codes: &[Self::B; Q], x: &[i8], _xsum: i32) -> Self::I {
+    fn dot<const BITS: u32, const Q: usize>(self, codes: &[Self::B; Q], x: &[i8], _minus_xsum: i32) -> Self::I {
         let mut acc = [0; 16];
         for (quad, x) in codes.iter().zip(x.as_chunks::<4>().0) {
             for (acc, lane) in acc.iter_mut().zip(quad) {

@@ -25,12 +25,12 @@ impl Round {
     fn dots<S: Simd, const BITS: u32>(&self, s: S, r: &mut Results) {
         let mask = s.splat_byte(((1u32 << BITS) - 1) as u8);
         let codes = self.bytes.map(|b| s.and(s.load_bytes(&b), mask));
-        let xsum = self.x.iter().map(|x| i32::from(*x)).sum();
+        let minus_xsum = -self.x.iter().map(|x| i32::from(*x)).sum::<i32>();
         let mut out = [0; 16];
-        s.store_i32(s.dot::<BITS, 8>(&codes, &self.x, xsum), &mut out);
+        s.store_i32(s.dot::<BITS, 8>(&codes, &self.x, minus_xsum), &mut out);
         r.ints.push(out);
-        let half_sum = self.x[..16].iter().map(|x| i32::from(*x)).sum();
-        s.store_i32(s.dot::<BITS, 4>(&[codes[0], codes[1], codes[2], codes[3]], &self.x[..16], half_sum), &mut out);
+        let minus_half = -self.x[..16].iter().map(|x| i32::from(*x)).sum::<i32>();
+        s.store_i32(s.dot::<BITS, 4>(&[codes[0], codes[1], codes[2], codes[3]], &self.x[..16], minus_half), &mut out);
         r.ints.push(out);
         for v in [s.byte::<BITS, 0>(codes[0]), s.byte::<BITS, 1>(codes[0]), s.byte::<BITS, 2>(codes[0]), s.byte::<BITS, 3>(codes[0])] {
             let mut out = [0.0; 16];
