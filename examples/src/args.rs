@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn options_flags_and_words() {
         let args = parse("model.gguf --bits 3 --quick").unwrap();
-        assert_eq!((args.words, args.flag("quick")), (vec!["model.gguf".to_owned()], true));
+        assert_eq!((&args.words[..], args.flag("quick")), (&["model.gguf".to_owned()][..], true));
         assert_eq!(parse("--bits=2").unwrap().get("bits", 4), Ok(2));
         assert_eq!(parse("").unwrap().get("bits", 4), Ok(4));
     }

@@ -4,5 +4,7 @@
 pub mod args;
 pub mod bar;
 pub mod data;
+pub mod embedded;
 pub mod svg;
 pub mod table;
+pub mod training_log;

@@ -106,7 +106,7 @@ impl Plot {
              font-family=\"system-ui, sans-serif\" font-size=\"13\">\n<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n"
         );
         // Writing to a String cannot fail, so results are dropped throughout.
-        let mut line = |text: String| drop(writeln!(out, "{text}"));
+        let mut line = |text: String| _ = writeln!(out, "{text}");
         let title = escape(&self.title);
         line(format!("<text x=\"{LEFT}\" y=\"26\" font-size=\"17\" font-weight=\"600\" fill=\"#1b1b1b\">{title}</text>"));
         let (right, bottom) = (WIDTH - RIGHT, HEIGHT - BOTTOM);

@@ -60,6 +60,18 @@ pub enum Error {
         /// Rows of logits.
         got: usize,
     },
+    /// An item of recall whose answer is not inside its tokens, or has no candidates.
+    #[error("item {item}: answer at tokens {answer:?} of {tokens}, {candidates} candidates")]
+    Answer {
+        /// Which item.
+        item: usize,
+        /// Tokens of the answer.
+        answer: std::ops::Range<usize>,
+        /// Tokens of the item.
+        tokens: usize,
+        /// Candidates.
+        candidates: usize,
+    },
     /// The caller asked to stop.
     #[error("cancelled after {done} of {total} windows")]
     Cancelled {

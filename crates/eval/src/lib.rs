@@ -1,6 +1,7 @@
-//! Measures of language models: perplexity, bits per character, KL divergence and agreement with a reference, with intervals.
+//! Measures of language models: perplexity, bits per character, KL divergence and agreement with a reference, recall by distance, with intervals.
 //!
-//! A model is anything that implements [`LanguageModel`]; every claim is one number with an interval over windows of text.
+//! A model is anything that implements [`LanguageModel`]; every claim is one number with an interval over windows of text. [`stories`] makes text
+//! to measure on from a seed, with facts that are asked for later.
 #![forbid(unsafe_code)]
 
 mod bootstrap;
@@ -8,7 +9,9 @@ mod compare;
 mod error;
 mod language_model;
 mod perplexity;
+mod recall;
 mod row;
+pub mod stories;
 mod windows;
 
 pub use bootstrap::Estimate;
@@ -16,4 +19,5 @@ pub use compare::{Comparison, WindowScore, compare};
 pub use error::Error;
 pub use language_model::{LanguageModel, ModelError};
 pub use perplexity::{Perplexity, perplexity};
+pub use recall::{Recall, RecallItem, recall};
 pub use windows::windows;

@@ -1,2 +1,23 @@
-//! The KV cache seam: a cache trait, a dense f16/f32 store and attention over it.
+//! The KV cache seam: what holds the keys and values of a sequence, and attention over it.
+//!
+//! An engine drives a [`KvLayer`] per layer, gathered in a [`Cache`]: it appends the keys and values of a block of tokens and attends from
+//! the same tokens. [`DenseLayer`] keeps every entry as it is, in f16 or f32. Heads that share keys (grouped queries) are never expanded;
+//! sliding windows, capped scores and any scale are part of the [`Geometry`].
+//!
+//! A lane is a token: keys lie in panels of 16 tokens, so scores need no sums across lanes, and a token decoded alone or within a prompt,
+//! on any tier and any number of threads, gets the same bits from the same entries.
 #![forbid(unsafe_code)]
+
+mod attend;
+mod cache;
+mod dense;
+mod error;
+mod geometry;
+mod kernels;
+mod layer;
+
+pub use cache::{Cache, KvType};
+pub use dense::{DenseLayer, Stored};
+pub use error::Error;
+pub use geometry::Geometry;
+pub use layer::{KvLayer, LayerBytes, Workspace};

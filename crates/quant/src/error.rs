@@ -116,6 +116,14 @@ pub enum Error {
         /// The names that exist.
         known: String,
     },
+    /// A method's name that does not parse.
+    #[error("method `{name}`: {detail}")]
+    MethodName {
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        detail: String,
+    },
     /// A block type that can be read and not written.
     #[error("cannot encode {block_type}: the encoder writes {supported}")]
     NoEncoder {

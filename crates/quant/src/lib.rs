@@ -3,5 +3,10 @@
 
 mod error;
 pub mod gguf;
+mod gptq;
+pub mod grid;
+mod rtn;
 
 pub use error::Error;
+pub use gptq::Gptq;
+pub use rtn::Rtn;

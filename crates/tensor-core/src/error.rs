@@ -1,5 +1,6 @@
 //! The crate's error: which thing, and the two values that disagree.
 
+use crate::file::FileError;
 use crate::isa::IsaError;
 
 /// What can go wrong when formats are made, combined or run.
@@ -92,6 +93,19 @@ pub enum Error {
         /// Which term.
         term: usize,
     },
+    /// A matrix that must be positive definite and is not, in f32.
+    #[error("{what}: pivot {pivot} of {n} is not positive, so this is not positive definite in f32")]
+    NotPositiveDefinite {
+        /// The thing.
+        what: String,
+        /// The first pivot that is not positive, from 0.
+        pivot: usize,
+        /// Rows and columns.
+        n: usize,
+    },
+    /// A file.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The instruction tier.
     #[error(transparent)]
     Isa(#[from] IsaError),

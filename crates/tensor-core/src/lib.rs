@@ -1,6 +1,8 @@
 //! Compressed matrix formats and the SIMD kernels that run them: `y += W x`, where `W` is a sum of cheap terms.
 #![deny(unsafe_code)]
 
+#[cfg(feature = "fit")]
+pub mod compress;
 mod error;
 pub mod file;
 pub mod format;
@@ -9,11 +11,15 @@ mod kernels;
 #[cfg(feature = "fit")]
 pub mod linalg;
 mod linear;
+#[cfg(feature = "fit")]
+pub mod obs;
 mod prepared;
 pub mod progress;
 pub mod rng;
 pub mod simd;
 mod site;
+#[cfg(feature = "fit")]
+pub mod stats;
 pub mod team;
 mod transform;
 

@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::isa::Isa;
-use crate::linear::{Footprint, Linear};
+use crate::linear::{Footprint, Linear, Term};
 use crate::prepared::{Mode, Prepared, Wants};
 use crate::team::Team;
 use crate::transform::{Post, Pre};
@@ -12,6 +12,9 @@ use std::sync::Arc;
 
 /// Compressed bytes of one task: enough to outweigh handing it out, few enough to share a small matrix.
 const TASK_BYTES: usize = 32 << 10;
+
+/// Rows of a task of the dense path: fewer leave the matrix product a third slower, as every task packs the input for itself.
+const DENSE_ROWS: usize = 96;
 
 /// How a forward pass is computed.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +63,9 @@ pub struct Site {
     tasks: Vec<Task>,
     /// Output columns of each task.
     cuts: Vec<Range<usize>>,
+    /// The same for the dense path.
+    dense_tasks: Vec<Task>,
+    dense_cuts: Vec<Range<usize>>,
     /// Per linear and term: where its first stage lies among the staged values.
     stages: Vec<Vec<Range<usize>>>,
     columns: usize,
@@ -77,16 +83,19 @@ impl Site {
         let columns = first.shape()[1];
         pre.check(columns)?;
         let (mut tasks, mut cuts, mut stages) = (vec![], vec![], vec![]);
+        let (mut dense_tasks, mut dense_cuts) = (vec![], vec![]);
         let (mut output, mut staged) = (0, 0);
         for (linear, l) in linears.iter().enumerate() {
             let [m, n] = l.shape();
             Error::check_shape("inputs of the site's matrices", &[columns], &[n])?;
             let row_bytes = (l.footprint().total() as usize / m).max(1);
             let step = (TASK_BYTES / row_bytes).max(m / 64).next_multiple_of(16).max(16);
-            for start in (0..m).step_by(step) {
-                let rows = start..(start + step).min(m);
-                cuts.push(output + rows.start..output + rows.end);
-                tasks.push(Task { linear, rows });
+            for (step, tasks, cuts) in [(step, &mut tasks, &mut cuts), (step.max(DENSE_ROWS), &mut dense_tasks, &mut dense_cuts)] {
+                for start in (0..m).step_by(step) {
+                    let rows = start..(start + step).min(m);
+                    cuts.push(output + rows.start..output + rows.end);
+                    tasks.push(Task { linear, rows });
+                }
             }
             output += m;
             stages.push(
@@ -100,7 +109,7 @@ impl Site {
             );
         }
         let wants = linears.iter().flat_map(|l| &l.terms).fold(Wants::default(), |w, t| w.union(t.op().wants()));
-        Ok(Site { pre: Arc::new(pre), linears, wants, tasks, cuts, stages, columns })
+        Ok(Site { pre: Arc::new(pre), linears, wants, tasks, cuts, dense_tasks, dense_cuts, stages, columns })
     }
 
     /// Number of inputs.
@@ -166,13 +175,18 @@ impl Site {
         self.prepare(ctx, x, ws, &y)?;
         let (prepared, _) = self.run_stages(ctx, ws);
         let x = prepared.values();
-        ctx.team.split(y.view_mut(), &self.cuts, |i, mut y| {
-            let task = &self.tasks[i];
+        ctx.team.split(y.view_mut(), &self.dense_cuts, |i, mut y| {
+            let task = &self.dense_tasks[i];
             let linear = &self.linears[task.linear];
+            start(linear, &task.rows, &mut y);
+            if let [Term::Dense(w)] = &linear.terms[..]
+                && let Some(w) = w.as_f32()
+            {
+                return add_product(x, w.slice_axis(Axis(0), task.rows.clone().into()), y);
+            }
             let mut w = Array2::zeros((task.rows.len(), self.columns));
             linear.terms.iter().for_each(|t| t.op().add_rows(task.rows.clone(), w.view_mut()));
-            start(linear, &task.rows, &mut y);
-            ndarray::linalg::general_mat_mul(1.0, &x, &w.t(), 1.0, &mut y);
+            add_product(x, w.view(), y);
         });
         self.finish(y);
         Ok(())
@@ -245,5 +259,16 @@ fn start(linear: &Linear, rows: &Range<usize>, y: &mut ArrayViewMut2<'_, f32>) {
             y.rows_mut().into_iter().for_each(|mut y| y.iter_mut().zip(&bias[rows.clone()]).for_each(|(y, b)| *y = *b))
         }
         _ => y.fill(0.0),
+    }
+}
+
+/// `y += x w^T`
+fn add_product(x: ArrayView2<'_, f32>, w: ArrayView2<'_, f32>, y: ArrayViewMut2<'_, f32>) {
+    #[cfg(feature = "fit")]
+    crate::linalg::matmul(1.0, x, w.t(), true, y);
+    #[cfg(not(feature = "fit"))]
+    {
+        let mut y = y;
+        ndarray::linalg::general_mat_mul(1.0, &x, &w.t(), 1.0, &mut y);
     }
 }

@@ -268,6 +268,9 @@ impl Pre {
 
     fn each_row(&self, mut w: ArrayViewMut2<'_, f32>, f: impl Fn(&Step, &mut [f32], &mut Vec<f32>), reverse: bool) -> Result<(), Error> {
         self.check(w.ncols())?;
+        if self.is_none() {
+            return Ok(()); // an embedding is read for every token: no copy of its row
+        }
         let mut spare = vec![];
         for mut row in w.axis_iter_mut(Axis(0)) {
             let mut values = row.to_vec();

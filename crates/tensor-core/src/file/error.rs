@@ -176,6 +176,17 @@ pub enum FileError {
         dtype: Dtype,
     },
 
+    /// A number that its reader cannot use: NaN, infinite, or outside its range.
+    #[error("tensor `{tensor}`: element {at} is {value}")]
+    Value {
+        /// Its name.
+        tensor: String,
+        /// Index in row order.
+        at: usize,
+        /// The number.
+        value: f64,
+    },
+
     /// Bytes cannot be seen as elements: not a whole number of them, or not aligned for them.
     #[error("{len} bytes at an address of alignment {alignment} are no {element}s: {reason}")]
     Cast {

@@ -101,6 +101,14 @@ impl Dense {
         }
     }
 
+    /// The matrix itself, where it is stored in f32.
+    pub(crate) fn as_f32(&self) -> Option<ArrayView2<'_, f32>> {
+        match &self.data {
+            DenseData::F32(x) => ArrayView2::from_shape(self.shape, &x[..]).ok(),
+            _ => None,
+        }
+    }
+
     /// Element `i` in row order.
     #[inline]
     pub(crate) fn at(&self, i: usize) -> f32 {

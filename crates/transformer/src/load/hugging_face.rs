@@ -1,0 +1,118 @@
+//! Tensors of a Hugging Face folder: `model.safetensors`, or shards named by an index.
+
+use super::{Checkpoint, assemble, finite};
+use crate::names::Part;
+use crate::tokenizer::Tokenizer;
+use crate::{Architecture, Config, Error, Model};
+use half::{bf16, f16};
+use ndarray::{Array2, ArrayView2};
+use scant_tensor_core::Term;
+use scant_tensor_core::file::{Dtype, File, TensorView, Typed};
+use scant_tensor_core::format::{Dense, DenseType};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+const SUPPORTED: &str = "F32, F16 and BF16";
+
+/// Opens a folder with `config.json`.
+pub(crate) fn from_folder(folder: &Path) -> Result<Model, Error> {
+    let config = Config::from_hugging_face(&json(&folder.join("config.json"))?)?;
+    let tensors = HuggingFace { files: files(folder)?, architecture: config.architecture };
+    assemble(config, &tensors, || Tokenizer::from_folder(folder))
+}
+
+pub(crate) fn json(path: &Path) -> Result<Value, Error> {
+    let bytes = scant_tensor_core::file::Bytes::read(path)?;
+    serde_json::from_slice(&bytes).map_err(|source| Error::Json { path: path.to_owned(), source })
+}
+
+fn files(folder: &Path) -> Result<Vec<File>, Error> {
+    let (whole, index) = (folder.join("model.safetensors"), folder.join("model.safetensors.index.json"));
+    if whole.exists() {
+        return Ok(vec![File::read(whole)?]);
+    }
+    if !index.exists() {
+        let detail = "a folder without model.safetensors and model.safetensors.index.json".to_owned();
+        return Err(Error::NotAModel { path: folder.to_owned(), detail });
+    }
+    let read = json(&index)?;
+    let map = read.get("weight_map").and_then(Value::as_object);
+    let map = map.ok_or_else(|| Error::MissingKey { key: format!("weight_map of {}", index.display()) })?;
+    // An index may not lead out of the folder.
+    let shards: Option<BTreeSet<&str>> = map.values().map(|v| v.as_str().filter(|s| is_file_name(s))).collect();
+    let shards = shards.ok_or_else(|| Error::BadKey {
+        key: "weight_map".to_owned(),
+        value: "an entry".to_owned(),
+        want: "each should be the name of a file in the folder".to_owned(),
+    })?;
+    shards.into_iter().map(|shard| Ok(File::read(folder.join(shard))?)).collect()
+}
+
+fn is_file_name(name: &str) -> bool {
+    PathBuf::from(name).file_name().is_some_and(|f| f == name)
+}
+
+struct HuggingFace {
+    files: Vec<File>,
+    architecture: Architecture,
+}
+
+impl HuggingFace {
+    fn find(&self, name: &str) -> Option<TensorView> {
+        self.files.iter().find(|f| f.contains(name)).and_then(|f| f.tensor(name).ok())
+    }
+
+    fn vector(&self, name: &str, len: usize) -> Result<Option<Vec<f32>>, Error> {
+        let Some(tensor) = self.find(name) else {
+            return Ok(None);
+        };
+        check(&tensor, &[len])?;
+        finite(name, tensor.to_f32()?).map(Some)
+    }
+}
+
+fn check(tensor: &TensorView, want: &[usize]) -> Result<(), Error> {
+    if !matches!(tensor.dtype, Dtype::F32 | Dtype::F16 | Dtype::Bf16) {
+        return Err(Error::TensorType { name: tensor.name.clone(), found: tensor.dtype.to_string(), supported: SUPPORTED });
+    }
+    if tensor.shape != want {
+        return Err(Error::TensorShape { name: tensor.name.clone(), want: want.to_vec(), got: tensor.shape.clone() });
+    }
+    Ok(())
+}
+
+impl Checkpoint for HuggingFace {
+    fn matrix(&self, part: Part, shape: [usize; 2]) -> Result<Term, Error> {
+        let name = format!("{}.weight", part.hugging_face(self.architecture));
+        let tensor = self.find(&name).ok_or_else(|| Error::MissingTensor { name: name.clone() })?;
+        check(&tensor, &shape)?;
+        let dense = match tensor.dtype {
+            Dtype::F16 => Dense::from_f16(matrix(&tensor.typed::<f16>()?, shape)),
+            Dtype::Bf16 => Dense::from_bf16(matrix(&tensor.typed::<bf16>()?, shape)),
+            _ => {
+                let values = tensor.typed::<f32>()?;
+                Dense::new(ArrayView2::from_shape(shape, &values).expect("the shape was checked"), DenseType::F32)
+            }
+        };
+        dense.map(Term::from).map_err(|source| Error::Tensor { name, source })
+    }
+
+    fn bias(&self, part: Part, len: usize) -> Result<Option<Vec<f32>>, Error> {
+        self.vector(&format!("{}.bias", part.hugging_face(self.architecture)), len)
+    }
+
+    fn gain(&self, part: Part, len: usize) -> Result<Vec<f32>, Error> {
+        let name = format!("{}.weight", part.hugging_face(self.architecture));
+        let mut gain = self.vector(&name, len)?.ok_or(Error::MissingTensor { name })?;
+        if self.architecture == Architecture::Gemma3 {
+            // Stored around 0; GGUF files have the 1 in them.
+            gain.iter_mut().for_each(|g| *g += 1.0);
+        }
+        Ok(gain)
+    }
+}
+
+fn matrix<T: bytemuck::Pod>(values: &Typed<T>, shape: [usize; 2]) -> Array2<T> {
+    Array2::from_shape_vec(shape, values.to_vec()).expect("the shape was checked")
+}

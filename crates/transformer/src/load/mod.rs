@@ -1,0 +1,104 @@
+//! Opening a model: a GGUF file, or a folder with `config.json` and safetensors.
+
+mod gguf;
+mod hugging_face;
+
+use crate::model::Block;
+use crate::names::{BlockPart, Part};
+use crate::tokenizer::Tokenizer;
+use crate::{Config, Error, Model, SiteId, SiteKind};
+use rayon::prelude::*;
+use scant_tensor_core::{Linear, Post, Pre, Site, Term};
+use std::path::Path;
+
+pub use gguf::from_gguf as open_gguf;
+pub(crate) use hugging_face::{from_folder, json};
+
+/// Opens the model at `path`: a GGUF file, or a folder with `config.json` and `model.safetensors` (whole or sharded).
+///
+/// Quantized tensors become grids with the same weights, half-precision ones stay as they are.
+///
+/// # Errors
+/// [`Error::NotAModel`] for a path that holds neither; otherwise whatever is wrong with the checkpoint, by name.
+pub fn open(path: impl AsRef<Path>) -> Result<Model, Error> {
+    let path = path.as_ref();
+    let not = |detail: &str| Err(Error::NotAModel { path: path.to_owned(), detail: detail.to_owned() });
+    if path.is_dir() {
+        if path.join("config.json").exists() { from_folder(path) } else { not("a folder without config.json") }
+    } else if path.is_file() {
+        open_gguf(scant_quant::gguf::File::read(path)?)
+    } else {
+        not("there is nothing; give a GGUF file, or a folder with config.json and model.safetensors")
+    }
+}
+
+/// Where tensors come from.
+trait Checkpoint: Sync {
+    /// The matrix of `part`, `[rows, columns]`, in the row order of Hugging Face.
+    fn matrix(&self, part: Part, shape: [usize; 2]) -> Result<Term, Error>;
+
+    /// The bias of `part` if there is one, in the same order.
+    fn bias(&self, part: Part, len: usize) -> Result<Option<Vec<f32>>, Error>;
+
+    /// The gain of a norm, as it is multiplied with.
+    fn gain(&self, part: Part, len: usize) -> Result<Vec<f32>, Error>;
+}
+
+/// Puts a model together; tensors are read in parallel.
+fn assemble(config: Config, tensors: &dyn Checkpoint, tokenizer: impl FnOnce() -> Result<Tokenizer, Error> + Send) -> Result<Model, Error> {
+    let c = &config;
+    let vocabulary = [c.vocabulary, c.hidden];
+    let head = || site(SiteId::Head, tensors, &[(Part::Head, vocabulary)]);
+    let embedding = || site(SiteId::Head, tensors, &[(Part::Embedding, vocabulary)]);
+    let blocks = || (0..c.layers.len()).into_par_iter().map(|layer| block(c, tensors, layer)).collect::<Result<Vec<_>, Error>>();
+    // A tied embedding is the head.
+    let ends = || if c.tied { (Ok(None), embedding()) } else { rayon::join(|| embedding().map(Some), head) };
+    let (((embedding, head), blocks), tokenizer) = rayon::join(|| rayon::join(ends, blocks), tokenizer);
+    let norm = tensors.gain(Part::FinalNorm, c.hidden)?;
+    Model::new(embedding?, blocks?, norm, head?, tokenizer, config)
+}
+
+fn block(c: &Config, tensors: &dyn Checkpoint, layer: usize) -> Result<Block, Error> {
+    let part = |part| Part::Block(layer, part);
+    let gain = |p, len| tensors.gain(part(p), len);
+    let four = |p, len| if c.has_four_norms() { gain(p, len).map(Some) } else { Ok(None) };
+    let (q, kv) = (c.heads * c.head_dim, c.kv_heads * c.head_dim);
+    let shape = |p: &BlockPart| match p {
+        BlockPart::Q => [q, c.hidden],
+        BlockPart::K | BlockPart::V => [kv, c.hidden],
+        BlockPart::Output => [c.hidden, q],
+        BlockPart::Down => [c.hidden, c.ffn],
+        _ => [c.ffn, c.hidden],
+    };
+    let sites = SiteKind::ALL.into_par_iter().map(|kind| {
+        let parts: Vec<_> = kind.parts().iter().map(|p| (part(*p), shape(p))).collect();
+        site(SiteId::Block { layer, kind }, tensors, &parts)
+    });
+    Ok(Block {
+        sites: sites.collect::<Result<Vec<_>, Error>>()?,
+        attention_norm: gain(BlockPart::AttentionNorm, c.hidden)?,
+        post_attention_norm: four(BlockPart::PostAttentionNorm, c.hidden)?,
+        ffn_norm: gain(BlockPart::FfnNorm, c.hidden)?,
+        post_ffn_norm: four(BlockPart::PostFfnNorm, c.hidden)?,
+        q_norm: four(BlockPart::QNorm, c.head_dim)?,
+        k_norm: four(BlockPart::KNorm, c.head_dim)?,
+    })
+}
+
+fn site(id: SiteId, tensors: &dyn Checkpoint, parts: &[(Part, [usize; 2])]) -> Result<Site, Error> {
+    let linear = |(part, shape): &(Part, [usize; 2])| {
+        let (term, bias) = (tensors.matrix(*part, *shape)?, tensors.bias(*part, shape[0])?);
+        Linear::new(vec![term], Post::None, bias).map_err(|source| Error::Site { site: id, source })
+    };
+    let linears = parts.par_iter().map(linear).collect::<Result<Vec<_>, Error>>()?;
+    Site::new(Pre::none(), linears).map_err(|source| Error::Site { site: id, source })
+}
+
+/// Fails on a number of a vector that is not finite.
+fn finite(name: &str, values: Vec<f32>) -> Result<Vec<f32>, Error> {
+    let view = ndarray::ArrayView2::from_shape((1, values.len()), &values).expect("one row");
+    match scant_tensor_core::Error::check_finite("vector", view) {
+        Ok(()) => Ok(values),
+        Err(source) => Err(Error::Tensor { name: name.to_owned(), source }),
+    }
+}

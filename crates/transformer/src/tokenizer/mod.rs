@@ -1,0 +1,106 @@
+//! Text to tokens and back, whatever the checkpoint stores its vocabulary as.
+
+mod gguf;
+mod stream;
+
+use crate::Error;
+use crate::load::json;
+use serde_json::Value;
+use std::path::Path;
+use std::sync::Arc;
+
+pub use stream::TextStream;
+
+/// A vocabulary with its rules, over the `tokenizers` crate.
+///
+/// Cloning shares it.
+#[derive(Clone, Debug)]
+pub struct Tokenizer {
+    inner: Arc<tokenizers::Tokenizer>,
+    bos: Option<u32>,
+    eos: Vec<u32>,
+}
+
+fn failed(e: impl std::fmt::Display) -> Error {
+    Error::Tokenizer { detail: e.to_string() }
+}
+
+impl Tokenizer {
+    /// Reads `tokenizer.json` of a Hugging Face folder, and which tokens begin and end a text from `generation_config.json` or `config.json`.
+    ///
+    /// # Errors
+    /// [`Error::NoTokenizer`] without that file; [`Error::Tokenizer`], [`Error::Json`] for files that cannot be used.
+    pub fn from_folder(folder: impl AsRef<Path>) -> Result<Tokenizer, Error> {
+        let folder = folder.as_ref();
+        let path = folder.join("tokenizer.json");
+        if !path.exists() {
+            return Err(Error::NoTokenizer { looked_for: format!("there is no {}", path.display()) });
+        }
+        let inner = tokenizers::Tokenizer::from_file(&path).map_err(failed)?;
+        let (mut bos, mut eos) = (None, vec![]);
+        for name in ["generation_config.json", "config.json"] {
+            let path = folder.join(name);
+            if path.exists() {
+                let keys = json(&path)?;
+                bos = bos.or_else(|| ids(keys.get("bos_token_id")).first().copied());
+                if eos.is_empty() {
+                    eos = ids(keys.get("eos_token_id"));
+                }
+            }
+        }
+        Ok(Tokenizer { inner: Arc::new(inner), bos, eos })
+    }
+
+    /// The token that begins a text.
+    pub fn bos(&self) -> Option<u32> {
+        self.bos
+    }
+
+    /// The tokens after which a text has ended.
+    pub fn eos(&self) -> &[u32] {
+        &self.eos
+    }
+
+    /// Tokens of `text` alone, nothing put before or after it. Names of special tokens in the text become those tokens.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`].
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>, Error> {
+        self.encoded(text, false)
+    }
+
+    /// As [`encode`](Tokenizer::encode), with what the model expects at the beginning of a text.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`].
+    pub fn encode_prompt(&self, text: &str) -> Result<Vec<u32>, Error> {
+        self.encoded(text, true)
+    }
+
+    fn encoded(&self, text: &str, special: bool) -> Result<Vec<u32>, Error> {
+        self.inner.encode_fast(text, special).map(|e| e.get_ids().to_vec()).map_err(failed)
+    }
+
+    /// Text of `tokens`; special ones are left out, bytes that make no character become U+FFFD.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`].
+    pub fn decode(&self, tokens: &[u32]) -> Result<String, Error> {
+        self.inner.decode(tokens, true).map_err(failed)
+    }
+
+    /// Decodes tokens as they come.
+    pub fn stream(&self) -> TextStream<'_> {
+        TextStream::new(self)
+    }
+}
+
+/// A token id, or a list of them.
+fn ids(value: Option<&Value>) -> Vec<u32> {
+    let id = |v: &Value| v.as_u64().and_then(|v| u32::try_from(v).ok());
+    match value {
+        Some(Value::Array(list)) => list.iter().filter_map(id).collect(),
+        Some(v) => id(v).into_iter().collect(),
+        None => vec![],
+    }
+}
