@@ -11,3 +11,8 @@ pub mod sequences;
 pub mod svg;
 pub mod table;
 pub mod training_log;
+
+/// The README's example is a doc test.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

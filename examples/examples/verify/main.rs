@@ -140,10 +140,16 @@ fn chosen(names: &[String]) -> std::result::Result<Vec<&'static Check>, String> 
                 }
                 checks.extend(run);
             }
-            _ => checks.push(CHECKS.iter().find(|c| c.name == name).ok_or_else(|| {
-                let known: Vec<_> = CHECKS.iter().map(|c| c.name).collect();
-                format!("there is no check `{name}`; there are quick, all, {}", known.join(", "))
-            })?),
+            _ => {
+                // `faithful` stands for both of its models.
+                let named = |c: &&Check| c.name.strip_prefix(name.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
+                let found: Vec<_> = CHECKS.iter().filter(named).collect();
+                if found.is_empty() {
+                    let known: Vec<_> = CHECKS.iter().map(|c| c.name).collect();
+                    return Err(format!("there is no check `{name}`; there are quick, all, {}", known.join(", ")));
+                }
+                checks.extend(found);
+            }
         }
     }
     Ok(checks)
