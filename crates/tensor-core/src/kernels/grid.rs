@@ -158,6 +158,7 @@ impl<const BITS: u32, const PARTS: usize, const FAST: bool, const T: usize> With
                 // The padded half of the last block may lie behind the last group: its codes and inputs are 0.
                 let last = open.len() - 1;
                 let scales = scales.open(s, panel, open.clone());
+                #[expect(clippy::manual_map, reason = "intrinsics in a closure handed to the standard library become calls")]
                 let stats = match &mut offsets_from {
                     None => None,
                     Some(source) => Some(source.open(s, panel, open)),
