@@ -45,21 +45,17 @@ pub fn judge(
     let total = (windows.len() * (models.len() + 1)) as u64;
     let part = |windows: &[Vec<u32>]| -> Result<Vec<Comparison>, Box<dyn Error + Send + Sync>> {
         let team = Team::new(1);
-        let scorer = |judged: &Judged<'_>| {
-            let ctx = Ctx { isa: Isa::best(), mode: judged.mode, team: &team };
-            // Expanded products are of f32 weights and inputs: in fast mode they would not measure it.
-            let path = if judged.mode == Mode::Exact { Path::Dense } else { Path::Panel };
-            Scorer::new(judged.model, ctx, Options { path, kv: KvType::F32, ..Options::default() })
-        };
-        let mut first = scorer(&reference)?;
-        let mut others = models.iter().map(scorer).collect::<Result<Vec<_>, _>>()?;
+        let mut first = scorer(reference, &team)?;
+        let mut others = models.iter().map(|m| scorer(*m, &team)).collect::<Result<Vec<_>, _>>()?;
         let mut others: Vec<&mut dyn LanguageModel> = others.iter_mut().map(|m| m as &mut dyn LanguageModel).collect();
         let windows: Vec<&[u32]> = windows.iter().map(Vec::as_slice).collect();
         let share = Share { whole: progress, done: &done, total };
         Ok(compare(&mut first, &mut others, &windows, &share)?)
     };
+    let part = &part;
     let mut parts = std::thread::scope(|scope| {
-        let running: Vec<_> = windows.chunks(windows.len().div_ceil(threads).max(1)).map(|w| scope.spawn(|| part(w))).collect();
+        let share = windows.len().div_ceil(threads).max(1);
+        let running: Vec<_> = windows.chunks(share).map(|w| scope.spawn(move || part(w))).collect();
         let join = |t: std::thread::ScopedJoinHandle<'_, _>| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         running.into_iter().map(join).collect::<Result<Vec<_>, _>>()
     })?
@@ -72,6 +68,13 @@ pub fn judge(
         }
     }
     Ok(all)
+}
+
+fn scorer<'a>(judged: Judged<'a>, team: &'a Team) -> Result<Scorer<'a>, scant_transformer::Error> {
+    let ctx = Ctx { isa: Isa::best(), mode: judged.mode, team };
+    // Expanded products are of f32 weights and inputs: they would not show what fast mode does.
+    let path = if judged.mode == Mode::Exact { Path::Dense } else { Path::Panel };
+    Scorer::new(judged.model, ctx, Options { path, kv: KvType::F32, ..Options::default() })
 }
 
 /// A thread's share of the progress of all.

@@ -38,7 +38,7 @@ pub fn of_text(tokenizer: &Tokenizer, text: &str, count: usize, window: usize) -
     let end = (end..text.len()).find(|i| text.as_bytes()[*i] == b'\n').unwrap_or(text.len());
     let begin = tokenizer.encode_prompt("")?;
     let tokens = tokenizer.encode(&text[..end])?;
-    let sequences = tokens.chunks_exact(window - begin.len()).take(count).map(|part| [&begin, part].concat());
-    let sequences: Vec<_> = sequences.collect();
+    let sequences: Vec<_> =
+        tokens.chunks_exact(window.saturating_sub(begin.len()).max(1)).take(count).map(|part| [&begin, part].concat()).collect();
     if sequences.is_empty() { Err(Error::NoTokens) } else { Ok(sequences) }
 }

@@ -50,7 +50,7 @@ fn main() -> Result<()> {
     let team = Team::new(threads);
     let fast = Ctx { isa: Isa::best(), mode: Mode::Fast, team: &team };
     let names = names(&args, quick)?;
-    let head = args.value("head").map(method).transpose()?;
+    args.value("head").map(method).transpose()?;
     let chosen = match args.value("save") {
         Some(name) => names.iter().position(|n| n == name).ok_or_else(|| format!("--save {name} is not among {}", names.join(", ")))?,
         None => names.iter().position(|n| n == "gptq-4-g64").unwrap_or(names.len() - 1),
@@ -87,7 +87,8 @@ fn main() -> Result<()> {
         plan.head = args.value("head").map(method).transpose()?.into_iter().collect();
         Ok(plan)
     };
-    let mut rows = vec![Row::new(if args.flag("off-grid") { "reference, f32".to_owned() } else { format!("reference, {}", kind(&path)) }, model, 0.0)?];
+    let reference = if args.words.is_empty() && !args.flag("off-grid") { "reference, f16" } else { "reference" };
+    let mut rows = vec![Row::new(reference.to_owned(), model, 0.0)?];
     for name in &names {
         let start = Instant::now();
         let (compressed, _) = compress(&rows[0].model, &calibration, &plan(name)?, &team, &Bar::new(name.clone()))?;
@@ -129,9 +130,18 @@ fn main() -> Result<()> {
     let (picture, file) = (folder.join("compress_model.svg"), folder.join("compress_model.safetensors"));
     std::fs::write(&picture, plot(&rows).svg())?;
     saved.model.save(&file)?;
-    println!("\nPlot: {}\nModel ({}): {}, {:.2} MB", shown(&picture), saved.name, shown(&file), std::fs::metadata(&file)?.len() as f64 / 1e6);
+    println!(
+        "\nPlot: {}\nModel ({}): {}, {:.2} MB",
+        shown(&picture),
+        saved.name,
+        shown(&file),
+        std::fs::metadata(&file)?.len() as f64 / 1e6
+    );
     tell(&open(&file)?, fast, if quick { 30 } else { 90 })?;
-    println!("\nGo on with it:\n  cargo run --release -p scant-examples --example generate -- {} --prompt \"Once upon a time\"", shown(&file));
+    println!(
+        "\nGo on with it:\n  cargo run --release -p scant-examples --example generate -- {} --prompt \"Once upon a time\"",
+        shown(&file)
+    );
     Ok(())
 }
 
@@ -173,9 +183,4 @@ fn shown(path: &Path) -> String {
     let full = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let short = here.and_then(|here| full.strip_prefix(here).map(Path::to_owned).ok()).unwrap_or(full);
     short.display().to_string()
-}
-
-/// What the reference's weights are stored as, in a word.
-fn kind(path: &Path) -> &'static str {
-    if path.is_dir() { "f16" } else { "as stored" }
 }

@@ -6,7 +6,7 @@ use scant_examples::svg::{Plot, Scale, Series};
 use scant_examples::table::Table;
 use scant_transformer::{Model, SiteId};
 
-/// Errors of this program end in one line of text.
+/// Whatever goes wrong ends the program.
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// A model and its figures.
@@ -46,7 +46,17 @@ impl Row {
 /// The table; the first row is the reference.
 pub(crate) fn table(rows: &[Row]) -> Table {
     let mut table = Table::new([
-        "method", "linear bpp", "file bpp", "MB", "perplexity", "KL", "95 % interval", "top-1 %", "prefill tok/s", "decode tok/s", "seconds",
+        "method",
+        "linear bpp",
+        "file bpp",
+        "MB",
+        "perplexity",
+        "KL",
+        "95 % interval",
+        "top-1 %",
+        "prefill tok/s",
+        "decode tok/s",
+        "seconds",
     ]);
     let reference = rows.iter().find_map(|r| r.quality.as_ref()).map_or(f64::NAN, Comparison::reference_perplexity);
     for row in rows {

@@ -109,7 +109,9 @@ fn main() -> ExitCode {
             let needs = if check.needs.is_empty() { String::new() } else { format!(" [{}]", check.needs.join(", ")) };
             println!("  {:18} {}{}{needs}", check.name, check.says, if check.quick { " (quick)" } else { "" });
         }
-        println!("\nFiles in brackets are looked for below the folder SCANT_DATA. `gguf` and `written` run SCANT_PYTHON (default python3).");
+        println!(
+            "\nFiles in brackets are looked for below the folder SCANT_DATA. `gguf` and `written` run SCANT_PYTHON (default python3)."
+        );
         return ExitCode::SUCCESS;
     }
     match chosen(&names) {

@@ -25,5 +25,9 @@ fn wikitext(file: &str, tokenizer: &Tokenizer, count: usize) -> Result<Vec<Vec<u
     let text = std::fs::read_to_string(real(file)?)?;
     let text = text.replace("<unk>", "unknown").replace(" @-@ ", "-").replace(" ,", ",").replace(" .", ".");
     let sequences = sequences::of_text(tokenizer, &text, count, 512)?;
-    if sequences.len() == count { Ok(sequences) } else { Err(format!("{file} gave {} sequences, {count} are wanted", sequences.len()).into()) }
+    if sequences.len() == count {
+        Ok(sequences)
+    } else {
+        Err(format!("{file} gave {} sequences, {count} are wanted", sequences.len()).into())
+    }
 }
