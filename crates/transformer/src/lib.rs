@@ -15,6 +15,7 @@ mod model;
 mod names;
 mod off_grid;
 mod sample;
+mod save;
 mod score;
 mod session;
 mod site_id;
