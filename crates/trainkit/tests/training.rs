@@ -1,4 +1,5 @@
 //! Steps, shards, checkpoints and export.
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the answer")]
 
 use ndarray::ArrayView2;
 use scant_tensor_core::file::{Dtype, File};

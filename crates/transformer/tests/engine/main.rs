@@ -9,11 +9,13 @@ use scant_testkit::alloc::CountingAllocator;
 use scant_transformer::{Model, Options, Path, Session, open};
 use tiny::{Folder, Tiny};
 
+mod compressing;
 mod errors;
 mod forms;
 mod off_grid;
 mod reference;
 mod running;
+mod saved;
 mod text;
 mod tiny;
 
