@@ -255,6 +255,10 @@ impl LinearOp for Grid {
         for panel in rows.start / PANEL..rows.end.div_ceil(PANEL) {
             let first = panel * PANEL;
             let inside = rows.start.max(first) - first..rows.end.min(first + PANEL) - first;
+            if inside.len() == PANEL.min(self.spec().m - first) {
+                kernels::expand::add_panel(self, panel, first - rows.start, &mut dense);
+                continue;
+            }
             self.each(panel, inside, |r, j, w| dense[[first + r - rows.start, j]] += w);
         }
     }
@@ -275,10 +279,6 @@ impl LinearOp for Dense {
     }
 
     fn add_rows(&self, rows: Range<usize>, mut dense: ArrayViewMut2<'_, f32>) {
-        for (i, mut out) in rows.zip(dense.rows_mut()) {
-            for (j, out) in out.iter_mut().enumerate() {
-                *out += self.at(i * self.shape[1] + j);
-            }
-        }
+        kernels::dense::add_rows(self, rows, &mut dense);
     }
 }

@@ -242,6 +242,11 @@ impl Site {
         Error::check_shape("row", &[self.columns], out.shape())?;
         out.fill(0.0);
         let l = &self.linears[linear];
+        if l.post == Post::None {
+            // An embedding is read for every token: nothing is allocated.
+            l.terms.iter().for_each(|t| t.op().add_row(i, out.view_mut()));
+            return self.pre.out_of_weights(out.insert_axis(Axis(0)));
+        }
         let mut row = Array1::zeros(self.columns);
         for (i, share) in l.post.row(m, i) {
             row.fill(0.0);

@@ -6,14 +6,15 @@
 
 use ndarray::{ArrayViewMut2, ShapeBuilder};
 use std::cell::UnsafeCell;
-use std::ops::Range;
+use std::ops::{Deref, Range};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
-/// How long a worker spins before it parks: longer than the serial part between two steps, shorter than anybody would notice.
+/// How long a worker spins after the last step before it parks: longer than the serial part between two steps, shorter than anybody would
+/// notice.
 const SPIN: Duration = Duration::from_micros(200);
 
 /// A fixed set of threads, the caller among them, that share out the tasks of one step at a time.
@@ -35,17 +36,38 @@ pub struct Team {
 }
 
 struct Shared {
+    step: Apart<Step>,
+    crew: Apart<Crew>,
+    /// For each thread, the next task of its share.
+    next: Box<[Apart<AtomicUsize>]>,
+}
+
+/// What the leader writes and workers read.
+struct Step {
     /// Odd while a step is open.
     epoch: AtomicUsize,
-    /// Workers that are, or may be, inside the open step.
-    inside: AtomicUsize,
-    /// The next task that nobody has taken.
-    next: AtomicUsize,
     tasks: AtomicUsize,
     job: UnsafeCell<Option<Job>>,
-    panicked: AtomicBool,
     stop: AtomicBool,
+}
+
+/// What workers write.
+struct Crew {
+    /// Workers that are, or may be, inside the open step.
+    inside: AtomicUsize,
     asleep: AtomicUsize,
+    panicked: AtomicBool,
+}
+
+/// On a cache line of its own (two: the hardware fetches pairs), since handing a line from core to core is what a step costs.
+#[repr(align(128))]
+struct Apart<T>(T);
+
+impl<T> Deref for Apart<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.0
+    }
 }
 
 type Job = *const (dyn Fn(usize) + Sync);
@@ -57,57 +79,74 @@ unsafe impl Send for Shared {}
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Shared {{ epoch: {:?} }}", self.epoch)
+        write!(f, "Shared {{ epoch: {:?} }}", self.step.epoch)
     }
 }
 
 impl Shared {
-    fn work(&self, job: &(dyn Fn(usize) + Sync)) {
-        loop {
-            let i = self.next.fetch_add(1, SeqCst);
-            if i >= self.tasks.load(SeqCst) {
-                return;
+    /// The first task of the share of thread `i`: shares are runs of neighbours, so that each thread reads one stretch of memory.
+    fn share(&self, i: usize, tasks: usize) -> usize {
+        i * tasks / self.next.len()
+    }
+
+    /// Does the tasks of the share of thread `me`, then what others have left of theirs.
+    fn work(&self, me: usize, job: &(dyn Fn(usize) + Sync)) {
+        // Relaxed, here and below: whoever is inside a step has seen its opening, and with it all that was stored before.
+        let tasks = self.step.tasks.load(Ordering::Relaxed);
+        for share in (me..self.next.len()).chain(0..me) {
+            let end = self.share(share + 1, tasks);
+            // Relaxed: the count alone decides who has a task; what tasks write is handed over when their thread leaves the step. A look at a
+            // share that is done leaves its line where it is.
+            while self.next[share].load(Ordering::Relaxed) < end {
+                let i = self.next[share].fetch_add(1, Ordering::Relaxed);
+                if i >= end {
+                    break;
+                }
+                job(i);
             }
-            job(i);
         }
     }
 
-    fn worker(&self) {
+    fn worker(&self, me: usize) {
         let mut seen = 0;
         loop {
             let epoch = self.wait(seen);
-            if self.stop.load(SeqCst) {
+            if self.step.stop.load(Ordering::Relaxed) {
                 return;
             }
-            // First announce, then look again: the leader closes the step before it looks who is inside, so one of the two sees the other.
-            self.inside.fetch_add(1, SeqCst);
-            if self.epoch.load(SeqCst) == epoch {
+            // First announce, then look again; the leader closes the step, then looks who is inside. These four are SeqCst: only in one
+            // order of all of them must one of the two see the other. (On x86 and AArch64 it costs nothing over acquire and release.)
+            self.crew.inside.fetch_add(1, Ordering::SeqCst);
+            if self.step.epoch.load(Ordering::SeqCst) == epoch {
                 // SAFETY: the step `epoch` is open and cannot be left by the leader while this worker is inside.
-                let job = unsafe { *self.job.get() };
+                let job = unsafe { *self.step.job.get() };
                 if let Some(job) = job {
                     // SAFETY: as above: the closure outlives the step.
                     let job = unsafe { &*job };
-                    if catch_unwind(AssertUnwindSafe(|| self.work(job))).is_err() {
-                        self.panicked.store(true, SeqCst);
+                    if catch_unwind(AssertUnwindSafe(|| self.work(me, job))).is_err() {
+                        self.crew.panicked.store(true, Ordering::Relaxed);
                     }
                 }
             }
-            self.inside.fetch_sub(1, SeqCst);
+            // Release: what the tasks wrote, for the leader, which reads 0 here with acquire.
+            self.crew.inside.fetch_sub(1, Ordering::Release);
             seen = epoch;
         }
     }
 
     /// Until a step other than `seen` is open, or the team stops.
-    fn wait(&self, seen: usize) -> usize {
-        let ready = || {
-            let epoch = self.epoch.load(SeqCst);
-            (epoch % 2 == 1 && epoch != seen || self.stop.load(SeqCst)).then_some(epoch)
-        };
-        let start = Instant::now();
+    fn wait(&self, mut seen: usize) -> usize {
+        let mut start = Instant::now();
         loop {
             for _ in 0..64 {
-                if let Some(epoch) = ready() {
+                // Acquire: the job and its tasks, stored before the step was opened.
+                let epoch = self.step.epoch.load(Ordering::Acquire);
+                if epoch % 2 == 1 && epoch != seen || self.step.stop.load(Ordering::Relaxed) {
                     return epoch;
+                }
+                if epoch != seen {
+                    // A step came and went without this worker. More will come.
+                    (seen, start) = (epoch, Instant::now());
                 }
                 std::hint::spin_loop();
             }
@@ -115,14 +154,17 @@ impl Shared {
                 break;
             }
         }
-        self.asleep.fetch_add(1, SeqCst);
+        // SeqCst, as in `run`: first say that one sleeps, then look; the leader opens, then looks who sleeps. And `unpark` before `park` is
+        // not lost.
+        self.crew.asleep.fetch_add(1, Ordering::SeqCst);
         let epoch = loop {
-            if let Some(epoch) = ready() {
+            let epoch = self.step.epoch.load(Ordering::SeqCst);
+            if epoch % 2 == 1 && epoch != seen || self.step.stop.load(Ordering::Relaxed) {
                 break epoch;
             }
             std::thread::park();
         };
-        self.asleep.fetch_sub(1, SeqCst);
+        self.crew.asleep.fetch_sub(1, Ordering::Relaxed);
         epoch
     }
 }
@@ -130,19 +172,14 @@ impl Shared {
 impl Team {
     /// `threads` threads, of which the caller is one; 0 counts as 1.
     pub fn new(threads: usize) -> Team {
-        let shared = Arc::new(Shared {
-            epoch: AtomicUsize::new(0),
-            inside: AtomicUsize::new(0),
-            next: AtomicUsize::new(0),
-            tasks: AtomicUsize::new(0),
-            job: UnsafeCell::new(None),
-            panicked: AtomicBool::new(false),
-            stop: AtomicBool::new(false),
-            asleep: AtomicUsize::new(0),
-        });
-        let spawn = |_| {
+        let step =
+            Step { epoch: AtomicUsize::new(0), tasks: AtomicUsize::new(0), job: UnsafeCell::new(None), stop: AtomicBool::new(false) };
+        let crew = Crew { inside: AtomicUsize::new(0), asleep: AtomicUsize::new(0), panicked: AtomicBool::new(false) };
+        let next = (0..threads.max(1)).map(|_| Apart(AtomicUsize::new(0))).collect();
+        let shared = Arc::new(Shared { step: Apart(step), crew: Apart(crew), next });
+        let spawn = |me| {
             let shared = shared.clone();
-            std::thread::spawn(move || shared.worker())
+            std::thread::spawn(move || shared.worker(me))
         };
         Team { workers: (1..threads).map(spawn).collect(), shared, turn: Mutex::new(()) }
     }
@@ -166,25 +203,30 @@ impl Team {
         // SAFETY: only the lifetime changes. No step is open, so nobody reads `job`, and the pointer is dropped below before `f` is.
         let job_static: Job = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static (dyn Fn(usize) + Sync)>(job) };
         // SAFETY: no step is open and nobody is inside: this is the only access.
-        unsafe { *shared.job.get() = Some(job_static) };
-        shared.tasks.store(tasks, SeqCst);
-        shared.next.store(0, SeqCst);
-        shared.epoch.fetch_add(1, SeqCst);
-        if shared.asleep.load(SeqCst) > 0 {
+        unsafe { *shared.step.job.get() = Some(job_static) };
+        // Relaxed: the opening below hands them over, and nobody is inside who could read them before.
+        shared.step.tasks.store(tasks, Ordering::Relaxed);
+        for (i, next) in shared.next.iter().enumerate() {
+            next.store(shared.share(i, tasks), Ordering::Relaxed);
+        }
+        shared.step.epoch.fetch_add(1, Ordering::SeqCst);
+        if shared.crew.asleep.load(Ordering::SeqCst) > 0 {
             self.workers.iter().map(JoinHandle::thread).for_each(Thread::unpark);
         }
-        let mine = catch_unwind(AssertUnwindSafe(|| shared.work(job)));
-        shared.epoch.fetch_add(1, SeqCst);
-        while shared.inside.load(SeqCst) > 0 {
+        let mine = catch_unwind(AssertUnwindSafe(|| shared.work(0, job)));
+        shared.step.epoch.fetch_add(1, Ordering::SeqCst);
+        // SeqCst for the look after closing, which includes acquire for what the tasks of others wrote.
+        while shared.crew.inside.load(Ordering::SeqCst) > 0 {
             std::hint::spin_loop();
         }
         // SAFETY: the step is closed and nobody is inside: this is the only access.
-        unsafe { *shared.job.get() = None };
+        unsafe { *shared.step.job.get() = None };
+        // Relaxed: stored inside the step, which is over.
+        let panicked = shared.crew.panicked.swap(false, Ordering::Relaxed);
         if let Err(panic) = mine {
-            shared.panicked.store(false, SeqCst);
             resume_unwind(panic);
         }
-        assert!(!shared.panicked.swap(false, SeqCst), "a task of the team panicked");
+        assert!(!panicked, "a task of the team panicked");
     }
 
     /// Calls `f(i, y[.., cuts[i]])` for each of `cuts`, which ascend without overlap inside the columns of `y`.
@@ -219,7 +261,8 @@ unsafe impl Sync for Base {}
 
 impl Drop for Team {
     fn drop(&mut self) {
-        self.shared.stop.store(true, SeqCst);
+        // The unpark below, or the next look of a spinning worker, brings it to them.
+        self.shared.step.stop.store(true, Ordering::Relaxed);
         for worker in self.workers.drain(..) {
             worker.thread().unpark();
             // A worker catches the panics of its tasks, so it has none of its own to report.

@@ -1,4 +1,5 @@
 //! Gradients against differences of the loss, for each operation and for the whole model.
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the answer")]
 
 use ndarray::ArrayView2;
 use scant_tensor_core::isa::Isa;

@@ -19,6 +19,7 @@ mod names;
 mod off_grid;
 mod plain;
 mod sample;
+mod save;
 mod score;
 mod session;
 mod site_id;

@@ -1,6 +1,6 @@
 //! A model: its description, its sites and its norms.
 
-use crate::names::Part;
+use crate::names::{BlockPart, Part};
 use crate::tokenizer::Tokenizer;
 use crate::{Config, Error, SiteId, SiteKind};
 use scant_tensor_core::{Footprint, Site};
@@ -128,8 +128,18 @@ impl Model {
     pub fn parameters(&self) -> u64 {
         let matrices = |s: &Site| s.linears().iter().map(|l| l.shape()[0] as u64 * l.shape()[1] as u64).sum::<u64>();
         let sites: u64 = self.sites().map(|id| matrices(self.site(id))).sum();
-        let norms: usize = self.blocks.iter().flat_map(Block::norms).map(<[f32]>::len).sum();
+        let norms: usize = self.blocks.iter().flat_map(Block::gains).map(|(_, gain)| gain.len()).sum();
         sites + self.embedding.as_ref().map_or(0, matrices) + (norms + self.norm.len()) as u64
+    }
+
+    /// Why there is no tokenizer.
+    pub(crate) fn no_tokenizer(&self) -> &str {
+        &self.no_tokenizer
+    }
+
+    /// The embedding where it is not the head's matrix.
+    pub(crate) fn own_embedding(&self) -> Option<&Site> {
+        self.embedding.as_ref()
     }
 
     pub(crate) fn blocks(&self) -> &[Block] {
@@ -160,8 +170,15 @@ impl Model {
 }
 
 impl Block {
-    fn norms(&self) -> impl Iterator<Item = &[f32]> {
-        let optional = [&self.post_attention_norm, &self.post_ffn_norm, &self.q_norm, &self.k_norm];
-        [&self.attention_norm, &self.ffn_norm].into_iter().chain(optional.into_iter().flatten()).map(Vec::as_slice)
+    /// The gains of the norms that it has.
+    pub(crate) fn gains(&self) -> impl Iterator<Item = (BlockPart, &[f32])> {
+        let optional = [
+            (BlockPart::PostAttentionNorm, &self.post_attention_norm),
+            (BlockPart::PostFfnNorm, &self.post_ffn_norm),
+            (BlockPart::QNorm, &self.q_norm),
+            (BlockPart::KNorm, &self.k_norm),
+        ];
+        let optional = optional.into_iter().filter_map(|(part, gain)| Some((part, gain.as_deref()?)));
+        [(BlockPart::AttentionNorm, &self.attention_norm[..]), (BlockPart::FfnNorm, &self.ffn_norm[..])].into_iter().chain(optional)
     }
 }

@@ -90,10 +90,10 @@ impl WithSimd for FindRange<'_> {
         let first = self.0[0];
         let mut range = WeightRange { min: first, max: first, largest: first };
         for w in &self.0[1..] {
-            for l in 0..LANES {
-                range.min[l] = if w[l] < range.min[l] { w[l] } else { range.min[l] };
-                range.max[l] = if w[l] > range.max[l] { w[l] } else { range.max[l] };
-                range.largest[l] = if w[l].abs() > range.largest[l].abs() { w[l] } else { range.largest[l] };
+            for (l, &w) in w.iter().enumerate() {
+                range.min[l] = if w < range.min[l] { w } else { range.min[l] };
+                range.max[l] = if w > range.max[l] { w } else { range.max[l] };
+                range.largest[l] = if w.abs() > range.largest[l].abs() { w } else { range.largest[l] };
             }
         }
         range
@@ -107,10 +107,9 @@ fn levels(params: GridParams, range: &WeightRange, p: f32) -> Levels {
     let (mut scale, mut zero, mut min) = ([1.0; LANES], [0.0; LANES], [0.0; LANES]);
     match params.zero {
         Zero::Int => {
-            for l in 0..LANES {
-                let (lo, hi) = (range.min[l], range.max[l]);
+            for (scale, (&lo, &hi)) in scale.iter_mut().zip(range.min.iter().zip(&range.max)) {
                 // One step for a group of equal weights: it is then as exact as f16 is.
-                scale[l] = if lo == hi { lo.abs() } else { p * (hi.max(0.0) - lo.min(0.0)) / top };
+                *scale = if lo == hi { lo.abs() } else { p * (hi.max(0.0) - lo.min(0.0)) / top };
             }
             round_scales(&mut scale);
             for l in 0..LANES {

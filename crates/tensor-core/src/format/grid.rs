@@ -188,6 +188,21 @@ impl Grid {
         })
     }
 
+    /// Scales, zero points and minima, each `[m, groups]`: `w = scale * (q - zero) + min`.
+    pub fn statistics(&self) -> [Array2<f32>; 3] {
+        let mut out = [(); 3].map(|()| Array2::zeros((self.spec.m, self.spec.groups())));
+        for panel in 0..self.spec.panels() {
+            for g in 0..self.spec.groups() {
+                for (out, lanes) in out.iter_mut().zip(self.plain(panel, g)) {
+                    for (r, lane) in (panel * PANEL..self.spec.m).zip(lanes) {
+                        out[[r, g]] = lane;
+                    }
+                }
+            }
+        }
+        out
+    }
+
     /// The matrix as f32 `[m, n]`.
     pub fn to_dense(&self) -> Array2<f32> {
         let mut w = Array2::zeros((self.spec.m, self.spec.n));

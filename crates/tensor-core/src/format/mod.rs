@@ -3,10 +3,12 @@
 mod codes;
 mod dense;
 mod grid;
+mod persist;
 mod stat;
 
 pub use dense::{Dense, DenseType};
 pub use grid::{Grid, GridSpec, Offset, RowOffset};
+pub use persist::{MatrixDescriptor, OffsetKind, SiteDescriptor, StatKind, StepKind, TermDescriptor};
 pub use stat::{RowStat, Stat};
 
 pub(crate) use codes::{block_bytes, unpack};

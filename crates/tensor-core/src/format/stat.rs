@@ -205,18 +205,17 @@ impl Stat {
         }) as u64
     }
 
-    /// The 16 values of each of `groups` of a panel, of `all` groups: in place if they can be loaded as they lie.
+    /// All values by panel and group, where they can be loaded as they lie.
     #[inline(always)]
-    pub(crate) fn in_place(&self, all: usize, panel: usize, groups: Range<usize>) -> Option<Groups<'_>> {
-        let places = panel * all + groups.start..panel * all + groups.end;
+    pub(crate) fn in_place(&self) -> Option<Groups<'_>> {
         match self {
-            Stat::F32(x) => Some(Groups::F32(&x.as_chunks().0[places])),
-            Stat::F16(x) => Some(Groups::F16(&cast(x)[places])),
+            Stat::F32(x) => Some(Groups::F32(x.as_chunks().0)),
+            Stat::F16(x) => Some(Groups::F16(cast(x))),
             _ => None,
         }
     }
 
-    /// The same, into `out`.
+    /// The 16 values of each of `groups` of a panel, of `all` groups, into `out`.
     #[inline(always)]
     pub(crate) fn decode<S: Simd>(&self, s: S, all: usize, panel: usize, groups: Range<usize>, out: &mut [[f32; PANEL]]) {
         let first = panel * all + groups.start;
@@ -256,14 +255,23 @@ impl Stat {
     }
 }
 
-/// Values of some groups, ready to load.
+/// Values of groups, ready to load.
 #[derive(Clone, Copy)]
 pub(crate) enum Groups<'a> {
     F32(&'a [[f32; PANEL]]),
     F16(&'a [[u16; PANEL]]),
 }
 
-impl Groups<'_> {
+impl<'a> Groups<'a> {
+    /// Some of the groups.
+    #[inline(always)]
+    pub(crate) fn slice(self, groups: Range<usize>) -> Groups<'a> {
+        match self {
+            Groups::F32(x) => Groups::F32(&x[groups]),
+            Groups::F16(x) => Groups::F16(&x[groups]),
+        }
+    }
+
     /// Asks for all of them at once. Left to be read bit by bit beside the codes, such a thin stream stays unnoticed by the hardware, and
     /// each of its lines is waited for: 22 GB/s instead of 30 for a 4-bit grid with scales and minima for every 32 columns.
     #[inline(always)]

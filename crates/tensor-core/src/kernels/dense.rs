@@ -4,6 +4,7 @@
 //! every number of tokens.
 
 use crate::format::{Dense, DenseData, Element};
+use crate::isa::Isa;
 use crate::prepared::Prepared;
 use crate::simd::{Simd, WithSimd};
 use ndarray::ArrayViewMut2;
@@ -69,6 +70,44 @@ impl<E: Element, const T: usize> WithSimd for Rows<'_, '_, E, T> {
             }
             for (t, acc) in acc.into_iter().enumerate() {
                 self.y[[self.first + t, i]] += s.sum(s.add(s.add(acc[0], acc[1]), s.add(acc[2], acc[3])));
+            }
+        }
+    }
+}
+
+/// `dense += W[rows]`.
+pub(crate) fn add_rows(w: &Dense, rows: Range<usize>, dense: &mut ArrayViewMut2<'_, f32>) {
+    let n = w.shape[1];
+    let range = rows.start * n..rows.end * n;
+    // Every tier gives the same bits, so the caller need not say which.
+    let isa = Isa::best();
+    match &w.data {
+        DenseData::F32(w) => isa.run(AddRows { w: &w[range], n, dense }),
+        DenseData::F16(w) => isa.run(AddRows { w: &w[range], n, dense }),
+        DenseData::Bf16(w) => isa.run(AddRows { w: &w[range], n, dense }),
+    }
+}
+
+struct AddRows<'a, 'd, E> {
+    w: &'a [E],
+    n: usize,
+    dense: &'a mut ArrayViewMut2<'d, f32>,
+}
+
+impl<E: Element> WithSimd for AddRows<'_, '_, E> {
+    type Out = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        for (w, mut out) in self.w.chunks_exact(self.n).zip(self.dense.rows_mut()) {
+            for (i, w) in w.chunks(16).enumerate() {
+                let mut padded = [E::default(); 16];
+                padded[..w.len()].copy_from_slice(w);
+                let mut lanes = [0.0; 16];
+                s.store(E::load(s, &padded), &mut lanes);
+                match out.as_slice_mut() {
+                    Some(out) => out[16 * i..].iter_mut().zip(lanes).for_each(|(out, w)| *out += w),
+                    None => out.iter_mut().skip(16 * i).zip(lanes).for_each(|(out, w)| *out += w),
+                }
             }
         }
     }

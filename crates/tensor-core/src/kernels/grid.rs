@@ -14,6 +14,19 @@ use std::ops::Range;
 /// meanwhile and their stream from memory runs dry.
 const CHUNK: usize = 8;
 
+/// A loop over the tokens of a batch, written out: accumulators of a loop that is not unrolled would live in memory.
+macro_rules! each {
+    ($count:ident, |$t:ident| $body:block) => {
+        each!($count, $t, $body, 0 1 2 3 4 5 6 7)
+    };
+    ($count:ident, $t:ident, $body:block, $($i:literal)*) => { $(
+        if $i < $count {
+            let $t = $i;
+            $body
+        }
+    )* };
+}
+
 /// `y[.., rows] += x W[rows]^T`; `rows` starts at a panel, `y` is `[tokens, rows.len()]` with contiguous rows.
 pub(crate) fn accumulate(grid: &Grid, x: &Prepared, rows: Range<usize>, y: &mut ArrayViewMut2<'_, f32>) {
     let panels = rows.start / PANEL..rows.end.div_ceil(PANEL);
@@ -78,24 +91,33 @@ impl WithSimd for Decode<'_> {
     }
 }
 
-/// The statistics of some groups, in place or in `spare`.
-#[inline(always)]
-fn groups<'a, S: Simd>(
-    s: S,
+/// A statistic of a grid, and room to decode it.
+struct Source<'a> {
     stat: &'a Stat,
+    in_place: Option<Groups<'a>>,
     all: usize,
-    panel: usize,
-    groups: Range<usize>,
-    spare: &'a mut [[f32; PANEL]; CHUNK],
-) -> Groups<'a> {
-    match stat.in_place(all, panel, groups.clone()) {
-        Some(groups) => {
-            groups.prefetch(s);
-            groups
-        }
-        None => {
-            s.call(Decode { stat, all, panel, groups, out: spare });
-            Groups::F32(spare)
+    spare: [[f32; PANEL]; CHUNK],
+}
+
+impl<'a> Source<'a> {
+    #[inline(always)]
+    fn new(stat: &'a Stat, all: usize) -> Source<'a> {
+        Source { stat, in_place: stat.in_place(), all, spare: [[0.0; PANEL]; CHUNK] }
+    }
+
+    /// The values of up to `CHUNK` groups of a panel.
+    #[inline(always)]
+    fn open<S: Simd>(&mut self, s: S, panel: usize, groups: Range<usize>) -> Groups<'_> {
+        match self.in_place {
+            Some(places) => {
+                let groups = places.slice(panel * self.all + groups.start..panel * self.all + groups.end);
+                groups.prefetch(s);
+                groups
+            }
+            None => {
+                s.call(Decode { stat: self.stat, all: self.all, panel, groups, out: &mut self.spare });
+                Groups::F32(&self.spare)
+            }
         }
     }
 }
@@ -119,8 +141,13 @@ impl<const BITS: u32, const PARTS: usize, const FAST: bool, const T: usize> With
         let blocks: [&[Block]; T] = token.map(|t| if FAST { x.blocks(t) } else { &[] });
         let values: [&[[f32; BLOCK]]; T] = token.map(|t| x.padded_row(t).as_chunks().0);
         let halves: [&[[f32; 2]]; T] = token.map(|t| if FAST { &[] } else { x.sums(t).as_chunks().0 });
-        let (mut spare_scales, mut spare_offsets) = ([[0.0; PANEL]; CHUNK], [[0.0; PANEL]; CHUNK]);
         let (all, centre) = (grid.spec().groups(), s.splat((1u32 << (BITS - 1)) as f32));
+        let mut scales = Source::new(grid.scale(), all);
+        let (mut offsets_from, is_zero) = match grid.offset() {
+            Offset::Symmetric => (None, false),
+            Offset::Zero(stat) => (Some(Source::new(stat, all)), true),
+            Offset::Min(stat) => (Some(Source::new(stat, all)), false),
+        };
         let parts_per_group = grid.spec().group_size * PARTS / BLOCK;
         let blocks_per_chunk = CHUNK * parts_per_group / PARTS;
         for panel in self.panels {
@@ -130,10 +157,11 @@ impl<const BITS: u32, const PARTS: usize, const FAST: bool, const T: usize> With
                 let open = chunk * CHUNK..((chunk + 1) * CHUNK).min(all);
                 // The padded half of the last block may lie behind the last group: its codes and inputs are 0.
                 let last = open.len() - 1;
-                let scales = groups(s, grid.scale(), all, panel, open.clone(), &mut spare_scales);
-                let stats = match grid.offset() {
-                    Offset::Symmetric => None,
-                    Offset::Zero(stat) | Offset::Min(stat) => Some(groups(s, stat, all, panel, open, &mut spare_offsets)),
+                let scales = scales.open(s, panel, open.clone());
+                #[expect(clippy::manual_map, reason = "intrinsics in a closure handed to the standard library become calls")]
+                let stats = match &mut offsets_from {
+                    None => None,
+                    Some(source) => Some(source.open(s, panel, open)),
                 };
                 // Of the open group: its number, parts to come, sum of products, sum of inputs.
                 let (mut g, mut left) = (0, parts_per_group);
@@ -142,20 +170,15 @@ impl<const BITS: u32, const PARTS: usize, const FAST: bool, const T: usize> With
                 macro_rules! close_group {
                     () => {
                         let scale = scales.load(s, g.min(last));
-                        for t in 0..T {
+                        each!(T, |t| {
                             scaled[t] = s.mul_add(scale, products[t], scaled[t]);
                             products[t] = s.splat(0.0);
-                        }
+                        });
                         if let Some(stats) = &stats {
                             // For codes from which the centre has been subtracted.
                             let stat = stats.load(s, g.min(last));
-                            let offset = match grid.offset() {
-                                Offset::Zero(_) => s.mul(scale, s.sub(centre, stat)),
-                                _ => s.mul_add(scale, centre, stat),
-                            };
-                            for t in 0..T {
-                                offsets[t] = s.mul_add(offset, s.splat(sums[t]), offsets[t]);
-                            }
+                            let offset = if is_zero { s.mul(scale, s.sub(centre, stat)) } else { s.mul_add(scale, centre, stat) };
+                            each!(T, |t| { offsets[t] = s.mul_add(offset, s.splat(sums[t]), offsets[t]) });
                         }
                         sums = [0.0; T];
                         (g, left) = (g + 1, parts_per_group);
@@ -165,17 +188,18 @@ impl<const BITS: u32, const PARTS: usize, const FAST: bool, const T: usize> With
                     let quads = unpack::<S, BITS>(s, block);
                     let at = chunk * blocks_per_chunk + i;
                     for part in 0..PARTS {
-                        for t in 0..T {
-                            if FAST {
+                        if FAST {
+                            each!(T, |t| {
                                 let x = &blocks[t][at];
                                 products[t] = fast::<S, BITS, PARTS>(s, &quads, part, x, products[t]);
                                 sums[t] += if PARTS == 1 { x.sum } else { x.sums[part] };
-                            } else {
-                                let dot = exact::<S, BITS, PARTS>(s, &quads, part, &values[t][at]);
-                                products[t] = s.add(products[t], dot);
+                            });
+                        } else {
+                            exact::<S, BITS, PARTS, T>(s, &quads, part, std::array::from_fn(|t| &values[t][at]), &mut products);
+                            each!(T, |t| {
                                 let x = &halves[t][at];
                                 sums[t] += if PARTS == 1 { x[0] + x[1] } else { x[part] };
-                            }
+                            });
                         }
                         left -= 1;
                         if left == 0 {
@@ -211,20 +235,32 @@ fn fast<S: Simd, const BITS: u32, const PARTS: usize>(s: S, quads: &[S::B; 8], p
     s.mul_add(s.to_f32(dot), s.splat(x.step), y)
 }
 
-/// The dot product in two fused chains over even and odd columns.
+/// Adds to `y` dot products, each in two fused chains over even and odd columns. A column of weights is converted once for all tokens.
 #[inline(always)]
-fn exact<S: Simd, const BITS: u32, const PARTS: usize>(s: S, quads: &[S::B; 8], part: usize, x: &[f32; BLOCK]) -> S::F {
-    let (mut even, mut odd) = (s.splat(0.0), s.splat(0.0));
+fn exact<S: Simd, const BITS: u32, const PARTS: usize, const T: usize>(
+    s: S,
+    quads: &[S::B; 8],
+    part: usize,
+    x: [&[f32; BLOCK]; T],
+    y: &mut [S::F; T],
+) {
+    let (mut even, mut odd) = ([s.splat(0.0); T], [s.splat(0.0); T]);
+    macro_rules! column {
+        ($sum:ident $column:expr, $w:expr) => {
+            let w = $w;
+            each!(T, |t| { $sum[t] = s.mul_add(w, s.splat(x[t][$column]), $sum[t]) });
+        };
+    }
     macro_rules! quads {
         ($($q:literal)*) => { $(
             if PARTS == 1 || part == $q / 4 {
-                even = s.mul_add(s.byte::<BITS, 0>(quads[$q]), s.splat(x[4 * $q]), even);
-                odd = s.mul_add(s.byte::<BITS, 1>(quads[$q]), s.splat(x[4 * $q + 1]), odd);
-                even = s.mul_add(s.byte::<BITS, 2>(quads[$q]), s.splat(x[4 * $q + 2]), even);
-                odd = s.mul_add(s.byte::<BITS, 3>(quads[$q]), s.splat(x[4 * $q + 3]), odd);
+                column!(even 4 * $q, s.byte::<BITS, 0>(quads[$q]));
+                column!(odd 4 * $q + 1, s.byte::<BITS, 1>(quads[$q]));
+                column!(even 4 * $q + 2, s.byte::<BITS, 2>(quads[$q]));
+                column!(odd 4 * $q + 3, s.byte::<BITS, 3>(quads[$q]));
             }
         )* };
     }
     quads!(0 1 2 3 4 5 6 7);
-    s.add(even, odd)
+    each!(T, |t| { y[t] = s.add(y[t], s.add(even[t], odd[t])) });
 }

@@ -31,15 +31,15 @@ impl WithSimd for Quantize<'_> {
             // 0 * x is NaN for NaN and infinities, and 0 for all else.
             let poison = s.sum(s.mul_add(zero, a, s.mul(zero, b)));
             block.step = largest / 127.0 + poison;
+            if block.step.is_nan() {
+                *block = Block { step: f32::NAN, sum: f32::NAN, sums: [f32::NAN; 2], ..Block::default() };
+                continue;
+            }
             let halves = block.codes.as_chunks_mut::<16>().0;
             for ((v, codes), half) in [a, b].iter().zip(halves).zip(0..2) {
-                let mut q = [0; 16];
-                s.store_i32(s.round_i32(s.mul(*v, s.splat(inverse))), &mut q);
-                let mut sum = 0;
-                for (code, q) in codes.iter_mut().zip(&q) {
-                    *code = *q as i8;
-                    sum += i32::from(*code);
-                }
+                let q = s.round_i32(s.mul(*v, s.splat(inverse)));
+                s.store_low_bytes(q, codes);
+                let sum = s.sum_i32(q);
                 block.minus_int_sums[half] = -sum;
                 block.sums[half] = block.step * sum as f32;
             }

@@ -62,6 +62,26 @@ pub(super) fn sum8(v: __m256) -> f32 {
     }
 }
 
+/// The largest of eight lanes. As [`sum8`].
+#[inline(always)]
+pub(super) fn max8(v: __m256) -> f32 {
+    unsafe {
+        let v = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+        let v = _mm_max_ps(v, _mm_movehl_ps(v, v));
+        _mm_cvtss_f32(_mm_max_ss(v, _mm_movehdup_ps(v)))
+    }
+}
+
+/// The wrapping sum of eight lanes. As [`sum8`].
+#[inline(always)]
+pub(super) fn sum8_i32(v: __m256i) -> i32 {
+    unsafe {
+        let v = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256::<1>(v));
+        let v = _mm_add_epi32(v, _mm_shuffle_epi32::<0b00_00_11_10>(v));
+        _mm_cvtsi128_si32(_mm_add_epi32(v, _mm_shuffle_epi32::<0b00_00_00_01>(v)))
+    }
+}
+
 impl Simd for Avx2 {
     type F = [__m256; 2];
     type I = [__m256i; 2];
@@ -169,6 +189,22 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
+    fn store_low_bytes(self, v: Self::I, out: &mut [i8; 16]) {
+        unsafe {
+            // The low byte of each lane into the low word of each half, then the halves together.
+            let low = _mm256_setr_epi8(
+                0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
+            );
+            let words = map(v, |v| _mm256_shuffle_epi8(v, low));
+            let words = map(words, |v| _mm_unpacklo_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256::<1>(v)));
+            _mm_storeu_si128(out.as_mut_ptr().cast(), _mm_unpacklo_epi64(words[0], words[1]));
+        }
+    }
+    #[inline(always)]
+    fn sum_i32(self, v: Self::I) -> i32 {
+        sum8_i32(unsafe { _mm256_add_epi32(v[0], v[1]) })
+    }
+    #[inline(always)]
     fn load_bytes(self, x: &[u8; 64]) -> Self::B {
         let (x, _) = x.as_chunks::<32>();
         unsafe { [_mm256_loadu_si256(x[0].as_ptr().cast()), _mm256_loadu_si256(x[1].as_ptr().cast())] }
@@ -242,6 +278,10 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn sum(self, v: Self::F) -> f32 {
         sum8(unsafe { _mm256_add_ps(v[0], v[1]) })
+    }
+    #[inline(always)]
+    fn max_lane(self, v: Self::F) -> f32 {
+        max8(unsafe { _mm256_max_ps(v[0], v[1]) })
     }
     #[inline(always)]
     fn zero_below(self, x: Self::F, limit: Self::F, v: Self::F) -> Self::F {

@@ -134,6 +134,14 @@ impl Simd for Avx512 {
         unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), v) }
     }
     #[inline(always)]
+    fn store_low_bytes(self, v: __m512i, out: &mut [i8; 16]) {
+        unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(v)) }
+    }
+    #[inline(always)]
+    fn sum_i32(self, v: __m512i) -> i32 {
+        unsafe { super::avx2::sum8_i32(_mm256_add_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64::<1>(v))) }
+    }
+    #[inline(always)]
     fn load_bytes(self, x: &[u8; 64]) -> __m512i {
         unsafe { _mm512_loadu_si512(x.as_ptr().cast()) }
     }
@@ -195,6 +203,10 @@ impl Simd for Avx512 {
             let v = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps::<1>(v));
             super::avx2::sum8(v)
         }
+    }
+    #[inline(always)]
+    fn max_lane(self, v: __m512) -> f32 {
+        unsafe { super::avx2::max8(_mm256_max_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps::<1>(v))) }
     }
     #[inline(always)]
     fn zero_below(self, x: __m512, limit: __m512, v: __m512) -> __m512 {

@@ -99,6 +99,22 @@ pub trait Simd: Copy {
     fn shl_i32<const N: u32>(self, a: Self::I) -> Self::I;
     /// i32 lanes to memory.
     fn store_i32(self, v: Self::I, out: &mut [i32; 16]);
+    /// The low byte of each i32 lane to memory.
+    #[inline(always)]
+    fn store_low_bytes(self, v: Self::I, out: &mut [i8; 16]) {
+        let mut t = [0; 16];
+        self.store_i32(v, &mut t);
+        for (out, t) in out.iter_mut().zip(t) {
+            *out = t as i8;
+        }
+    }
+    /// The wrapping sum of i32 lanes.
+    #[inline(always)]
+    fn sum_i32(self, v: Self::I) -> i32 {
+        let mut t = [0; 16];
+        self.store_i32(v, &mut t);
+        t.into_iter().fold(0, i32::wrapping_add)
+    }
 
     /// 64 bytes from memory.
     fn load_bytes(self, x: &[u8; 64]) -> Self::B;

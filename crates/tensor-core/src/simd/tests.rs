@@ -74,6 +74,11 @@ impl WithSimd for Round {
         r.floats.push(out.map(f32::to_bits));
         r.floats.push([s.sum(a).to_bits(); 16]);
         r.floats.push([s.max_lane(a).to_bits(); 16]);
+        let ints = s.round_i32(s.mul(a, s.splat(1e4)));
+        r.ints.push([s.sum_i32(ints); 16]);
+        let mut low = [0; 16];
+        s.store_low_bytes(ints, &mut low);
+        r.ints.push(low.map(i32::from));
         self.dots::<S, 1>(s, &mut r);
         self.dots::<S, 2>(s, &mut r);
         self.dots::<S, 3>(s, &mut r);

@@ -4,10 +4,12 @@ mod gguf;
 mod hugging_face;
 
 use crate::Error;
+use crate::names::BlockPart;
 use scant_kvcache::Geometry;
 
 /// Families of models that can be run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Architecture {
     /// Llama and what is built like it (SmolLM2, Mistral): RMSNorm before each part, rotary positions, SwiGLU.
     Llama,
@@ -22,7 +24,8 @@ pub(crate) const KNOWN: &str = "llama and gemma3 (Hugging Face: LlamaForCausalLM
 const MAX_LAYERS: usize = 4096;
 
 /// What gates the feed-forward part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Activation {
     /// `x * sigmoid(x)`
     Silu,
@@ -31,7 +34,8 @@ pub enum Activation {
 }
 
 /// How the frequencies of rotary positions were stretched after training.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum RopeScaling {
     /// Not at all.
     None,
@@ -53,7 +57,7 @@ pub enum RopeScaling {
 }
 
 /// Rotary positions of some layers.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Rope {
     /// Frequencies are `base^(-2 i / head_dim)`.
     pub base: f32,
@@ -83,7 +87,7 @@ impl Rope {
 }
 
 /// Attention of one layer, besides what all layers share.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct LayerAttention {
     /// Tokens that a query sees, its own included; `None` for all.
     pub window: Option<usize>,
@@ -92,7 +96,7 @@ pub struct LayerAttention {
 }
 
 /// The description of a model.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Config {
     /// The family.
     pub architecture: Architecture,
@@ -150,8 +154,20 @@ impl Config {
         self.architecture == Architecture::Gemma3
     }
 
+    /// Rows and columns of a matrix of a block.
+    pub(crate) fn shape(&self, part: BlockPart) -> [usize; 2] {
+        let (q, kv) = (self.heads * self.head_dim, self.kv_heads * self.head_dim);
+        match part {
+            BlockPart::Q => [q, self.hidden],
+            BlockPart::K | BlockPart::V => [kv, self.hidden],
+            BlockPart::Output => [self.hidden, q],
+            BlockPart::Down => [self.hidden, self.ffn],
+            _ => [self.ffn, self.hidden],
+        }
+    }
+
     /// What every source must get right: numbers above zero that fit each other. `key` names a field in the source's terms.
-    fn check(self, key: impl Fn(&str) -> String) -> Result<Config, Error> {
+    pub(crate) fn check(self, key: impl Fn(&str) -> String) -> Result<Config, Error> {
         let bad = |name: &str, value: &dyn std::fmt::Display, want: &str| {
             Err(Error::BadKey { key: key(name), value: value.to_string(), want: want.to_owned() })
         };
@@ -185,7 +201,11 @@ impl Config {
                 return bad("rope_base", &rope.base, "it must be above 0");
             }
         }
+        if let Some(rope) = self.layers.iter().map(|l| l.rope).find(|rope| *rope >= self.ropes.len()) {
+            return bad("rope", &rope, &format!("there are {} kinds of positions", self.ropes.len()));
+        }
         let positive = [
+            ("embedding_scale", Some(self.embedding_scale)),
             ("attention_scale", Some(self.attention_scale)),
             ("attention_softcap", self.attention_softcap),
             ("logit_softcap", self.logit_softcap),

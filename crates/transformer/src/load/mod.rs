@@ -1,4 +1,4 @@
-//! Opening a model: a GGUF file, or a folder with `config.json` and safetensors.
+//! Opening a model: a GGUF file, one of our own, or a folder with `config.json` and safetensors.
 
 mod gguf;
 mod hugging_face;
@@ -8,13 +8,15 @@ use crate::names::{BlockPart, Part};
 use crate::tokenizer::Tokenizer;
 use crate::{Config, Error, Model, SiteId, SiteKind};
 use rayon::prelude::*;
+use scant_tensor_core::file::{Bytes, File};
 use scant_tensor_core::{Linear, Post, Pre, Site, Term};
 use std::path::Path;
 
 pub use gguf::from_gguf as open_gguf;
 pub(crate) use hugging_face::{from_folder, json};
 
-/// Opens the model at `path`: a GGUF file, or a folder with `config.json` and `model.safetensors` (whole or sharded).
+/// Opens the model at `path`: a GGUF file, a file of [`Model::save`], or a folder with `config.json` and `model.safetensors` (whole or
+/// sharded).
 ///
 /// Quantized tensors become grids with the same weights, half-precision ones stay as they are.
 ///
@@ -26,7 +28,12 @@ pub fn open(path: impl AsRef<Path>) -> Result<Model, Error> {
     if path.is_dir() {
         if path.join("config.json").exists() { from_folder(path) } else { not("a folder without config.json") }
     } else if path.is_file() {
-        open_gguf(scant_quant::gguf::File::read(path)?)
+        let bytes = Bytes::read(path)?;
+        // After the length of its header, safetensors has JSON; GGUF has a count there.
+        if bytes.get(8) == Some(&b'{') && !bytes.starts_with(b"GGUF") {
+            return Model::from_file(&File::from_bytes(bytes)?);
+        }
+        open_gguf(scant_quant::gguf::File::from_bytes(bytes)?)
     } else {
         not("there is nothing; give a GGUF file, or a folder with config.json and model.safetensors")
     }
@@ -62,16 +69,8 @@ fn block(c: &Config, tensors: &dyn Checkpoint, layer: usize) -> Result<Block, Er
     let part = |part| Part::Block(layer, part);
     let gain = |p, len| tensors.gain(part(p), len);
     let four = |p, len| if c.has_four_norms() { gain(p, len).map(Some) } else { Ok(None) };
-    let (q, kv) = (c.heads * c.head_dim, c.kv_heads * c.head_dim);
-    let shape = |p: &BlockPart| match p {
-        BlockPart::Q => [q, c.hidden],
-        BlockPart::K | BlockPart::V => [kv, c.hidden],
-        BlockPart::Output => [c.hidden, q],
-        BlockPart::Down => [c.hidden, c.ffn],
-        _ => [c.ffn, c.hidden],
-    };
     let sites = SiteKind::ALL.into_par_iter().map(|kind| {
-        let parts: Vec<_> = kind.parts().iter().map(|p| (part(*p), shape(p))).collect();
+        let parts: Vec<_> = kind.parts().iter().map(|p| (part(*p), c.shape(*p))).collect();
         site(SiteId::Block { layer, kind }, tensors, &parts)
     });
     Ok(Block {
@@ -95,7 +94,7 @@ fn site(id: SiteId, tensors: &dyn Checkpoint, parts: &[(Part, [usize; 2])]) -> R
 }
 
 /// Fails on a number of a vector that is not finite.
-fn finite(name: &str, values: Vec<f32>) -> Result<Vec<f32>, Error> {
+pub(crate) fn finite(name: &str, values: Vec<f32>) -> Result<Vec<f32>, Error> {
     let view = ndarray::ArrayView2::from_shape((1, values.len()), &values).expect("one row");
     match scant_tensor_core::Error::check_finite("vector", view) {
         Ok(()) => Ok(values),

@@ -51,6 +51,17 @@ impl Tokenizer {
         Ok(Tokenizer { inner: Arc::new(inner), bos, eos })
     }
 
+    /// From the text of a `tokenizer.json`.
+    pub(crate) fn from_json(json: &[u8], bos: Option<u32>, eos: Vec<u32>) -> Result<Tokenizer, Error> {
+        let inner = tokenizers::Tokenizer::from_bytes(json).map_err(failed)?;
+        Ok(Tokenizer { inner: Arc::new(inner), bos, eos })
+    }
+
+    /// As the text of a `tokenizer.json`, whatever it was made from.
+    pub(crate) fn to_json(&self) -> Result<String, Error> {
+        self.inner.to_string(false).map_err(failed)
+    }
+
     /// The token that begins a text.
     pub fn bos(&self) -> Option<u32> {
         self.bos

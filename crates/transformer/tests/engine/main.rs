@@ -15,6 +15,7 @@ mod forms;
 mod off_grid;
 mod reference;
 mod running;
+mod saved;
 mod text;
 mod tiny;
 

@@ -12,7 +12,7 @@ fn letter(byte: u8) -> char {
 }
 
 /// Bytes, the merges of a few words, and a special token.
-fn byte_level(pre: &str) -> Writer<'static> {
+pub(crate) fn byte_level(pre: &str) -> Writer<'static> {
     let merges = ["h e", "l l", "he ll", "hell o", "Ġ w", "1 2", "12 3"];
     let mut tokens: Vec<String> = (0..=255).map(|b| letter(b).to_string()).collect();
     tokens.extend(merges.iter().map(|m| m.replace(' ', "")));
@@ -31,7 +31,7 @@ fn byte_level(pre: &str) -> Writer<'static> {
 }
 
 /// Pieces with scores; characters without a piece are bytes.
-fn sentence_piece() -> Writer<'static> {
+pub(crate) fn sentence_piece() -> Writer<'static> {
     let mut tokens = vec!["<unk>".to_owned(), "<s>".to_owned(), "</s>".to_owned()];
     tokens.extend((0..=255).map(|b| format!("<0x{b:02X}>")));
     let pieces = ["▁", "h", "e", "l", "o", "w", "he", "ll", "hell", "hello", "▁hello", "ow", "low", "▁▁"];

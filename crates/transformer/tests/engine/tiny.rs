@@ -148,8 +148,27 @@ impl Tiny {
 
     /// The metadata alone.
     pub(crate) fn gguf_head(&self, ty: BlockType) -> Writer<'static> {
-        let architecture = if self.gemma { "gemma3" } else { "llama" };
-        let mut writer = Writer::new(architecture, ty);
+        let mut writer = Writer::new(self.architecture(), ty);
+        self.set_keys(&mut writer);
+        writer
+    }
+
+    /// Metadata and tensors as f32, beside what `writer` holds already.
+    pub(crate) fn fill_gguf(&self, writer: &mut Writer<'static>) {
+        self.set_keys(writer);
+        for (name, (shape, values)) in &self.tensors {
+            let (shape, values) = self.for_gguf(name, shape, values);
+            let dims: Vec<usize> = shape.iter().rev().copied().collect();
+            writer.encode(&self.gguf_name(name), BlockType::F32, &dims, &values).unwrap();
+        }
+    }
+
+    fn architecture(&self) -> &'static str {
+        if self.gemma { "gemma3" } else { "llama" }
+    }
+
+    fn set_keys(&self, writer: &mut Writer<'static>) {
+        let architecture = self.architecture();
         let mut set = |key: &str, value: u32| writer.set(&format!("{architecture}.{key}"), value).unwrap();
         set("embedding_length", self.count("hidden_size") as u32);
         set("feed_forward_length", self.count("intermediate_size") as u32);
@@ -169,7 +188,6 @@ impl Tiny {
         }
         writer.set(&format!("{architecture}.rope.freq_base"), float("rope_theta")).unwrap();
         writer.set(&format!("{architecture}.attention.layer_norm_rms_epsilon"), float("rms_norm_eps")).unwrap();
-        writer
     }
 
     /// Llama rows of queries and keys in pairs, Gemma gains around 1.

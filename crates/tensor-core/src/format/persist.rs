@@ -1,0 +1,320 @@
+//! Sites in a container: tensors `{matrix}.{term}.{part}`, and a descriptor of what they are (drawn in `docs/formats.md`).
+//!
+//! Nothing is repacked: a term lies in the file as it lies in memory, so loading shares the file's bytes.
+
+use super::dense::DenseData;
+use super::{Dense, DenseType, Grid, GridSpec, Offset, PANEL, Stat};
+use crate::error::Error;
+use crate::file::{Bytes, Dtype, File, FileError, Writer};
+use crate::linear::{Linear, Term};
+use crate::site::Site;
+use crate::transform::{Hadamard, Post, Pre, Step};
+
+/// Rows and columns up to here: sizes computed from them do not overflow, and no file is as long.
+const MAX_SIDE: usize = 1 << 31;
+
+/// What the tensors of a [`Site`] in a file are.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct SiteDescriptor {
+    /// The steps of Pre, first to last: tensors `{site}.pre.{index}`.
+    pub pre: Vec<StepKind>,
+    /// The matrices, in the order of their outputs.
+    pub matrices: Vec<MatrixDescriptor>,
+}
+
+/// One matrix of a site.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct MatrixDescriptor {
+    /// What its tensors' names begin with.
+    pub name: String,
+    /// Rows and columns.
+    pub shape: [usize; 2],
+    /// The terms: tensors `{name}.{index}.{part}`.
+    pub terms: Vec<TermDescriptor>,
+    /// What follows the sum: tensor `{name}.post`.
+    pub post: Option<StepKind>,
+    /// Whether there is a tensor `{name}.bias`.
+    pub bias: bool,
+}
+
+/// A step of a transform.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepKind {
+    /// Scales, f32.
+    Scale,
+    /// Indices, u32.
+    Permute,
+    /// Signs, a bit each: bit `j % 8` of byte `j / 8` is 1 for -1.
+    Hadamard,
+}
+
+/// A term of the sum.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum TermDescriptor {
+    /// A [`Dense`]: part `values`.
+    Dense {
+        /// Its storage type.
+        dtype: DenseType,
+    },
+    /// A [`Grid`]: part `codes`, and those of its statistics.
+    Grid {
+        /// Bits of a code.
+        bits: u32,
+        /// Columns that share a scale.
+        group_size: usize,
+        /// Parts `scale`.
+        scale: StatKind,
+        /// Parts `offset`, unless it is symmetric.
+        offset: OffsetKind,
+    },
+}
+
+/// How a [`Stat`] is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum StatKind {
+    /// Single precision.
+    F32,
+    /// Half precision.
+    F16,
+    /// bfloat16.
+    Bf16,
+    /// Small integers.
+    Codes {
+        /// Width of a code.
+        bits: u32,
+    },
+    /// Second-level quantization: the codes, with parts `{stat}.step` and `{stat}.base`.
+    Levels {
+        /// Width of a code.
+        bits: u32,
+        /// What is subtracted from a code.
+        centre: u8,
+        /// Groups that share a step.
+        per: usize,
+        /// Whether there is a base.
+        base: bool,
+    },
+}
+
+/// What a [`Grid`] adds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OffsetKind {
+    /// Half of the range is subtracted from a code.
+    Symmetric,
+    /// A zero point is.
+    Zero(StatKind),
+    /// A minimum is added.
+    Min(StatKind),
+}
+
+impl Site {
+    /// Adds the tensors of this site to `writer`. `site` names it, `names` its matrices.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use scant_tensor_core::file::{File, Writer};
+    /// use scant_tensor_core::format::{Dense, DenseType};
+    /// use scant_tensor_core::{Linear, Pre, Site};
+    /// let w = Dense::new(array![[1.0, 2.0]].view(), DenseType::F16)?;
+    /// let site = Site::new(Pre::none(), vec![Linear::from_term(w)?])?;
+    /// let mut writer = Writer::new("example", 1);
+    /// let descriptor = site.save_into(&mut writer, "down", &["down_proj".to_owned()])?;
+    /// let file = File::from_bytes(writer.to_bytes()?)?;
+    /// assert!(file.contains("down_proj.0.values"));
+    /// assert_eq!(Site::load_from(&file, "down", &descriptor)?.linears()[0].shape(), [1, 2]);
+    /// # Ok::<(), scant_tensor_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::NotSaved`] for a term of the caller's own, [`Error::Shape`] unless there is a name for each matrix,
+    /// [`Error::File`] if a name is taken.
+    pub fn save_into<'a>(&'a self, writer: &mut Writer<'a>, site: &str, names: &[String]) -> Result<SiteDescriptor, Error> {
+        Error::check_shape("names of the site's matrices", &[self.linears().len()], &[names.len()])?;
+        // Before anything is added: a site is saved whole or not at all.
+        for (linear, name) in self.linears().iter().zip(names) {
+            if let Some(term) = linear.terms.iter().position(|t| matches!(t, Term::Other(_))) {
+                return Err(Error::NotSaved { name: name.clone(), term });
+            }
+        }
+        let steps = self.pre().steps().iter().enumerate();
+        let pre = steps.map(|(i, step)| save_step(writer, format!("{site}.pre.{i}"), step)).collect::<Result<_, _>>()?;
+        let matrices = self.linears().iter().zip(names).map(|(l, name)| save_linear(writer, name, l)).collect::<Result<_, _>>()?;
+        Ok(SiteDescriptor { pre, matrices })
+    }
+
+    /// Takes the site that `descriptor` describes out of `file`; its terms share the file's bytes. Nothing is trusted.
+    ///
+    /// # Errors
+    /// [`Error`] for tensors that are missing or of another shape, and for numbers that no site has.
+    pub fn load_from(file: &File, site: &str, descriptor: &SiteDescriptor) -> Result<Site, Error> {
+        let linears = descriptor.matrices.iter().map(|m| load_linear(file, m)).collect::<Result<Vec<_>, _>>()?;
+        let inputs = descriptor.matrices.first().map_or(0, |m| m.shape[1]);
+        let steps = descriptor.pre.iter().enumerate();
+        let steps = steps.map(|(i, kind)| load_step(file, &format!("{site}.pre.{i}"), *kind, inputs)).collect::<Result<_, _>>()?;
+        Site::new(Pre::new(steps)?, linears)
+    }
+}
+
+fn save_step<'a>(writer: &mut Writer<'a>, name: String, step: &'a Step) -> Result<StepKind, FileError> {
+    Ok(match step {
+        Step::Scale(scale) => {
+            writer.add_elements(name, [scale.len()], scale)?;
+            StepKind::Scale
+        }
+        Step::Permute(order) => {
+            writer.add_elements(name, [order.len()], order)?;
+            StepKind::Permute
+        }
+        Step::Hadamard(h) => {
+            let byte = |signs: &[f32]| signs.iter().rev().fold(0u8, |byte, s| byte << 1 | u8::from(*s < 0.0));
+            let bits: Vec<u8> = h.signs().chunks(8).map(byte).collect();
+            writer.add(name, Dtype::U8, [bits.len()], bits)?;
+            StepKind::Hadamard
+        }
+    })
+}
+
+fn load_step(file: &File, name: &str, kind: StepKind, len: usize) -> Result<Step, Error> {
+    Ok(match kind {
+        StepKind::Scale => Step::Scale(file.typed::<f32>(name, [len])?[..].into()),
+        StepKind::Permute => Step::Permute(file.typed::<u32>(name, [len])?[..].into()),
+        StepKind::Hadamard => {
+            let bits = file.expect(name, Dtype::U8, [len.div_ceil(8)])?;
+            let sign = |j: usize| if bits[j / 8] >> (j % 8) & 1 == 1 { -1.0 } else { 1.0 };
+            Step::Hadamard(Hadamard::from_signs((0..len).map(sign).collect()))
+        }
+    })
+}
+
+fn save_linear<'a>(writer: &mut Writer<'a>, name: &str, linear: &'a Linear) -> Result<MatrixDescriptor, Error> {
+    let term = |(i, term): (usize, &'a Term)| {
+        let part = format!("{name}.{i}");
+        Ok(match term {
+            Term::Dense(dense) => save_dense(writer, &part, dense)?,
+            Term::Grid(grid) => save_grid(writer, &part, grid)?,
+            Term::Other(_) => return Err(Error::NotSaved { name: name.to_owned(), term: i }),
+        })
+    };
+    let terms = linear.terms.iter().enumerate().map(term).collect::<Result<_, _>>()?;
+    let post = match &linear.post {
+        Post::None => None,
+        Post::Step(step) => Some(save_step(writer, format!("{name}.post"), step)?),
+    };
+    if let Some(bias) = linear.bias() {
+        writer.add_elements(format!("{name}.bias"), [bias.len()], bias)?;
+    }
+    Ok(MatrixDescriptor { name: name.to_owned(), shape: linear.shape(), terms, post, bias: linear.bias().is_some() })
+}
+
+fn load_linear(file: &File, matrix: &MatrixDescriptor) -> Result<Linear, Error> {
+    let MatrixDescriptor { name, shape, terms, post, bias } = matrix;
+    if let Some(side) = shape.iter().find(|side| **side > MAX_SIDE) {
+        return Err(Error::Index { what: format!("rows or columns of `{name}`"), index: *side, bound: MAX_SIDE + 1 });
+    }
+    let term = |(i, term): (usize, &TermDescriptor)| {
+        let part = format!("{name}.{i}");
+        Ok::<Term, Error>(match term {
+            TermDescriptor::Dense { dtype } => load_dense(file, &part, *shape, *dtype)?.into(),
+            TermDescriptor::Grid { bits, group_size, scale, offset } => {
+                load_grid(file, &part, GridSpec::new(*shape, *bits, *group_size)?, *scale, *offset)?.into()
+            }
+        })
+    };
+    let terms = terms.iter().enumerate().map(term).collect::<Result<_, _>>()?;
+    let post = match post {
+        None => Post::None,
+        Some(kind) => Post::Step(load_step(file, &format!("{name}.post"), *kind, shape[0])?),
+    };
+    let bias = bias.then(|| file.typed::<f32>(&format!("{name}.bias"), [shape[0]])).transpose()?;
+    Linear::new(terms, post, bias.map(|b| b.to_vec()))
+}
+
+fn save_dense<'a>(writer: &mut Writer<'a>, part: &str, dense: &'a Dense) -> Result<TermDescriptor, FileError> {
+    let (dtype, bytes) = match &dense.data {
+        DenseData::F32(x) => (Dtype::F32, x.as_bytes()),
+        DenseData::F16(x) => (Dtype::F16, x.as_bytes()),
+        DenseData::Bf16(x) => (Dtype::Bf16, x.as_bytes()),
+    };
+    writer.add(format!("{part}.values"), dtype, dense.shape, bytes)?;
+    Ok(TermDescriptor::Dense { dtype: dense.kind() })
+}
+
+fn load_dense(file: &File, part: &str, shape: [usize; 2], dtype: DenseType) -> Result<Dense, Error> {
+    let name = format!("{part}.values");
+    let data = match dtype {
+        DenseType::F32 => DenseData::F32(file.typed(&name, shape)?),
+        DenseType::F16 => DenseData::F16(file.typed(&name, shape)?),
+        DenseType::Bf16 => DenseData::Bf16(file.typed(&name, shape)?),
+    };
+    Dense::from_data(shape, data)
+}
+
+fn save_grid<'a>(writer: &mut Writer<'a>, part: &str, grid: &'a Grid) -> Result<TermDescriptor, FileError> {
+    let spec = grid.spec();
+    writer.add(format!("{part}.codes"), Dtype::U8, [spec.panels(), spec.panel_bytes()], grid.packed_codes())?;
+    let scale = save_stat(writer, &format!("{part}.scale"), spec, grid.scale())?;
+    let name = format!("{part}.offset");
+    let offset = match grid.offset() {
+        Offset::Symmetric => OffsetKind::Symmetric,
+        Offset::Zero(zero) => OffsetKind::Zero(save_stat(writer, &name, spec, zero)?),
+        Offset::Min(min) => OffsetKind::Min(save_stat(writer, &name, spec, min)?),
+    };
+    Ok(TermDescriptor::Grid { bits: spec.bits, group_size: spec.group_size, scale, offset })
+}
+
+fn load_grid(file: &File, part: &str, spec: GridSpec, scale: StatKind, offset: OffsetKind) -> Result<Grid, Error> {
+    let codes = file.expect(&format!("{part}.codes"), Dtype::U8, [spec.panels(), spec.panel_bytes()])?;
+    let scale = load_stat(file, &format!("{part}.scale"), spec, scale)?;
+    let name = format!("{part}.offset");
+    let offset = match offset {
+        OffsetKind::Symmetric => Offset::Symmetric,
+        OffsetKind::Zero(kind) => Offset::Zero(load_stat(file, &name, spec, kind)?),
+        OffsetKind::Min(kind) => Offset::Min(load_stat(file, &name, spec, kind)?),
+    };
+    Grid::from_panels(spec, codes, scale, offset)
+}
+
+fn save_stat<'a>(writer: &mut Writer<'a>, name: &str, spec: GridSpec, stat: &'a Stat) -> Result<StatKind, FileError> {
+    let (panels, groups) = (spec.panels(), spec.groups());
+    let mut add = |name: &str, dtype, shape: [usize; 3], bytes: &'a Bytes| writer.add(name, dtype, shape, bytes);
+    let codes = |bits: u32| [panels, groups, 2 * bits as usize];
+    Ok(match stat {
+        Stat::F32(x) => add(name, Dtype::F32, [panels, groups, PANEL], x.as_bytes()).map(|()| StatKind::F32)?,
+        Stat::F16(x) => add(name, Dtype::F16, [panels, groups, PANEL], x.as_bytes()).map(|()| StatKind::F16)?,
+        Stat::Bf16(x) => add(name, Dtype::Bf16, [panels, groups, PANEL], x.as_bytes()).map(|()| StatKind::Bf16)?,
+        Stat::Codes { bits, codes: x } => add(name, Dtype::U8, codes(*bits), x).map(|()| StatKind::Codes { bits: *bits })?,
+        Stat::Levels { bits, centre, codes: x, per, step, base } => {
+            let shape = [panels, groups.div_ceil(*per), PANEL];
+            add(name, Dtype::U8, codes(*bits), x)?;
+            add(&format!("{name}.step"), Dtype::F16, shape, step.as_bytes())?;
+            if let Some(base) = base {
+                add(&format!("{name}.base"), Dtype::F16, shape, base.as_bytes())?;
+            }
+            StatKind::Levels { bits: *bits, centre: *centre, per: *per, base: base.is_some() }
+        }
+    })
+}
+
+/// [`Grid::from_panels`] checks what the numbers are.
+fn load_stat(file: &File, name: &str, spec: GridSpec, kind: StatKind) -> Result<Stat, FileError> {
+    let (panels, groups) = (spec.panels(), spec.groups());
+    let numbers = [panels, groups, PANEL];
+    let codes = |bits: u32| file.expect(name, Dtype::U8, [panels, groups, 2 * bits as usize]);
+    Ok(match kind {
+        StatKind::F32 => Stat::F32(file.typed(name, numbers)?),
+        StatKind::F16 => Stat::F16(file.typed(name, numbers)?),
+        StatKind::Bf16 => Stat::Bf16(file.typed(name, numbers)?),
+        StatKind::Codes { bits } => Stat::Codes { bits, codes: codes(bits)? },
+        StatKind::Levels { bits, centre, per, base } => {
+            // A `per` of 0 is refused with the numbers.
+            let shape = [panels, groups.div_ceil(per.max(1)), PANEL];
+            let step = file.typed(&format!("{name}.step"), shape)?;
+            let base = base.then(|| file.typed(&format!("{name}.base"), shape)).transpose()?;
+            Stat::Levels { bits, centre, codes: codes(bits)?, per, step, base }
+        }
+    })
+}

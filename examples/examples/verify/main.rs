@@ -1,0 +1,182 @@
+//! The project's statements about real models and data, checked one by one.
+//!
+//! ```text
+//! cargo run --release -p scant-examples --example verify                  # what there is
+//! SCANT_DATA=folder cargo run --release -p scant-examples --example verify -- golden perplexity
+//! SCANT_DATA=folder cargo run --release -p scant-examples --example verify -- quick
+//! ```
+//!
+//! `SCANT_DATA` names a folder with `wikitext-2/`, `stories260k/`, `reference/` and `models/` (`smollm2-135m.gguf`, `gemma-3-270m-q4_k_m.gguf`).
+//! A check whose files are missing fails; `quick` runs the short ones whose files are there, and wants at least one.
+#![expect(clippy::print_stdout, reason = "a program that prints what it finds")]
+
+mod cost;
+mod faithful;
+mod golden;
+mod off_grid;
+mod package;
+mod perplexity;
+mod smollm;
+mod threads;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// A statement and how it is checked.
+struct Check {
+    name: &'static str,
+    says: &'static str,
+    /// Files below `SCANT_DATA`.
+    needs: &'static [&'static str],
+    /// Whether it is one of the short ones.
+    quick: bool,
+    run: fn() -> Result<()>,
+}
+
+const SMOLLM2: &str = "models/smollm2-135m.gguf";
+const GEMMA: &str = "models/gemma-3-270m-q4_k_m.gguf";
+const STORIES: &str = "stories260k/tinyllamas-stories-260k-f32.gguf";
+const CALIBRATION: &str = "wikitext-2/valid.txt";
+const TEST: &str = "wikitext-2/test.txt";
+
+const CHECKS: &[Check] = &[
+    Check { name: "golden", says: "stories260K tells the known story, word by word", needs: &[STORIES], quick: true, run: golden::run },
+    Check {
+        name: "threads",
+        says: "GPTQ of the embedded model gives the same file with 1 and 2 threads",
+        needs: &[],
+        quick: true,
+        run: threads::run,
+    },
+    Check {
+        name: "perplexity",
+        says: "SmolLM2 and Gemma 3 in Exact mode are within 0.2 % of the reference perplexities, token by token",
+        needs: &[SMOLLM2, GEMMA, "reference/smollm2-135m.json", "reference/gemma-3-270m.json"],
+        quick: true,
+        run: perplexity::run,
+    },
+    Check {
+        name: "off-grid",
+        says: "SmolLM2 moved off its grid has few blocks of 16 values left, and the same logits",
+        needs: &[SMOLLM2, TEST],
+        quick: true,
+        run: off_grid::run,
+    },
+    Check {
+        name: "gguf",
+        says: "tensors of both GGUF models equal those of the public gguf Python package bit for bit",
+        needs: &[SMOLLM2, GEMMA],
+        quick: false,
+        run: package::read,
+    },
+    Check {
+        name: "written",
+        says: "files written as F32, F16, Q8_0, Q4_0 and Q4_1 are read by that package with equal values",
+        needs: &[STORIES],
+        quick: false,
+        run: package::written,
+    },
+    Check {
+        name: "faithful-embedded",
+        says: "GPTQ beats RTN in KL at 2, 3 and 4 bits on the embedded model, interval without 0",
+        needs: &[],
+        quick: false,
+        run: faithful::embedded,
+    },
+    Check {
+        name: "faithful-smollm2",
+        says: "the same on SmolLM2 moved off its grid, WikiText-2",
+        needs: &[SMOLLM2, CALIBRATION, TEST],
+        quick: false,
+        run: faithful::smollm2,
+    },
+    Check {
+        name: "gptq-cost",
+        says: "GPTQ of SmolLM2 on 128 x 512 tokens takes under 10 minutes and 3 times its f32 size",
+        needs: &[SMOLLM2, CALIBRATION],
+        quick: false,
+        run: cost::run,
+    },
+];
+
+fn main() -> ExitCode {
+    let names: Vec<String> = std::env::args().skip(1).collect();
+    if names.is_empty() {
+        println!("verify CHECK...: checks statements on real data; `quick` for the short ones, `all` for every one\n");
+        for check in CHECKS {
+            let needs = if check.needs.is_empty() { String::new() } else { format!(" [{}]", check.needs.join(", ")) };
+            println!("  {:18} {}{}{needs}", check.name, check.says, if check.quick { " (quick)" } else { "" });
+        }
+        println!(
+            "\nFiles in brackets are looked for below the folder SCANT_DATA. `gguf` and `written` run SCANT_PYTHON (default python3)."
+        );
+        return ExitCode::SUCCESS;
+    }
+    match chosen(&names) {
+        Ok(checks) => run(&checks),
+        Err(e) => {
+            eprintln!("{e}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// The checks of the given names.
+fn chosen(names: &[String]) -> std::result::Result<Vec<&'static Check>, String> {
+    let mut checks = vec![];
+    for name in names {
+        match name.as_str() {
+            "all" => checks.extend(CHECKS),
+            "quick" => {
+                let root = std::env::var_os("SCANT_DATA").ok_or("SCANT_DATA is not set: `quick` wants the folder with real data")?;
+                let exists = |file: &&str| std::path::Path::new(&root).join(file).exists();
+                let (run, left): (Vec<_>, Vec<_>) = CHECKS.iter().filter(|c| c.quick).partition(|c| c.needs.iter().all(&exists));
+                for check in left {
+                    let missing: Vec<_> = check.needs.iter().copied().filter(|f| !exists(f)).collect();
+                    println!("{}: left out, {} is not in SCANT_DATA", check.name, missing.join(" and "));
+                }
+                if run.iter().all(|c| c.needs.is_empty()) {
+                    return Err(format!("{} holds no file that a quick check wants", root.display()));
+                }
+                checks.extend(run);
+            }
+            _ => {
+                // `faithful` stands for both of its models.
+                let named = |c: &&Check| c.name.strip_prefix(name.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
+                let found: Vec<_> = CHECKS.iter().filter(named).collect();
+                if found.is_empty() {
+                    let known: Vec<_> = CHECKS.iter().map(|c| c.name).collect();
+                    return Err(format!("there is no check `{name}`; there are quick, all, {}", known.join(", ")));
+                }
+                checks.extend(found);
+            }
+        }
+    }
+    Ok(checks)
+}
+
+fn run(checks: &[&Check]) -> ExitCode {
+    let mut failed = vec![];
+    for check in checks {
+        println!("== {}: {}", check.name, check.says);
+        let start = Instant::now();
+        let result = check.needs.iter().try_for_each(|file| scant_examples::data::real(file).map(drop));
+        let result = result.map_err(Into::into).and_then(|()| (check.run)());
+        let seconds = start.elapsed().as_secs_f64();
+        match result {
+            Ok(()) => println!("   holds ({seconds:.1} s)"),
+            Err(e) => {
+                println!("   FAILED ({seconds:.1} s): {e}");
+                failed.push(check.name);
+            }
+        }
+    }
+    if failed.is_empty() {
+        println!("{} statements hold", checks.len());
+        return ExitCode::SUCCESS;
+    }
+    println!("{} of {} failed: {}", failed.len(), checks.len(), failed.join(", "));
+    ExitCode::FAILURE
+}
