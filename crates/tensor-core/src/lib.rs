@@ -6,6 +6,7 @@ pub mod compress;
 mod error;
 pub mod file;
 pub mod format;
+mod gather;
 pub mod isa;
 mod kernels;
 #[cfg(feature = "fit")]
@@ -24,6 +25,7 @@ pub mod team;
 mod transform;
 
 pub use error::Error;
+pub use gather::gather;
 pub use linear::{Footprint, Linear, LinearOp, Term};
 pub use prepared::{Mode, Prepared, Wants};
 pub use site::{Ctx, Site, Workspace};

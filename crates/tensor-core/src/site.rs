@@ -1,6 +1,7 @@
 //! Matrices that read the same input (q, k, v; gate, up), with one Pre and one prepared input.
 
 use crate::error::Error;
+use crate::file::Bytes;
 use crate::isa::Isa;
 use crate::linear::{Footprint, Linear, Term};
 use crate::prepared::{Mode, Prepared, Wants};
@@ -227,6 +228,17 @@ impl Site {
                 }
             }
             first += m;
+        }
+    }
+
+    /// Shows `f` each stretch of memory that the matrices lie in, to be put elsewhere.
+    pub(crate) fn each_bytes(&mut self, f: &mut dyn FnMut(&mut Bytes)) {
+        for term in self.linears.iter_mut().flat_map(|l| &mut l.terms) {
+            match term {
+                Term::Dense(t) => Arc::make_mut(t).each_bytes(f),
+                Term::Grid(t) => Arc::make_mut(t).each_bytes(f),
+                Term::Other(_) => {}
+            }
         }
     }
 

@@ -109,6 +109,13 @@ impl Model {
         Ok(())
     }
 
+    /// Joins the memory of small matrices in the order in which a token meets them ([`gather`](scant_tensor_core::gather)). What is opened from a
+    /// GGUF file or a Hugging Face folder has been gathered; a model that was given other sites may want it again.
+    pub fn gather(&mut self) {
+        let blocks = self.blocks.iter_mut().flat_map(|block| &mut block.sites);
+        scant_tensor_core::gather(blocks.chain([&mut self.head]).chain(self.embedding.as_mut()));
+    }
+
     /// Hugging Face names of the matrices of a site, in the order of its linears: `model.layers.0.self_attn.q_proj`. A tied head has the
     /// embedding's name.
     pub fn matrix_names(&self, id: SiteId) -> Vec<String> {

@@ -145,6 +145,11 @@ impl Bytes {
         })
     }
 
+    /// Whether they lie on the heap among others, not on pages of their own nor in a file.
+    pub(crate) fn is_small(&self) -> bool {
+        matches!(*self.owner, Buffer::Lines { .. })
+    }
+
     /// Whether they are mapped from a file (then they cost no memory of this process until touched).
     pub fn is_mapped(&self) -> bool {
         matches!(*self.owner, Buffer::File(_))

@@ -68,6 +68,15 @@ impl<T> Typed<T> {
     }
 }
 
+impl<T: Pod> Typed<T> {
+    /// Lets `f` put the same bytes elsewhere, aligned to 64.
+    pub(crate) fn each_bytes(&mut self, f: &mut dyn FnMut(&mut Bytes)) {
+        let len = self.bytes.len();
+        f(&mut self.bytes);
+        assert!(self.bytes.len() == len && self.bytes.cast::<T>().is_ok(), "Typed::each_bytes: the same bytes, aligned");
+    }
+}
+
 impl<T: Pod> Deref for Typed<T> {
     type Target = [T];
 

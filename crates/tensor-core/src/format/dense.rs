@@ -1,7 +1,7 @@
 //! The matrix itself, row-major, in f32, f16 or bf16.
 
 use crate::error::Error;
-use crate::file::Typed;
+use crate::file::{Bytes, Typed};
 use crate::simd::Simd;
 use half::{bf16, f16};
 use ndarray::{Array2, ArrayView2};
@@ -106,6 +106,15 @@ impl Dense {
         match &self.data {
             DenseData::F32(x) => ArrayView2::from_shape(self.shape, &x[..]).ok(),
             _ => None,
+        }
+    }
+
+    /// Shows `f` the memory that holds it, to be put elsewhere.
+    pub(crate) fn each_bytes(&mut self, f: &mut dyn FnMut(&mut Bytes)) {
+        match &mut self.data {
+            DenseData::F32(x) => x.each_bytes(f),
+            DenseData::F16(x) => x.each_bytes(f),
+            DenseData::Bf16(x) => x.each_bytes(f),
         }
     }
 

@@ -210,6 +210,16 @@ impl Grid {
         w
     }
 
+    /// Shows `f` each stretch of memory that holds it, to be put elsewhere.
+    pub(crate) fn each_bytes(&mut self, f: &mut dyn FnMut(&mut Bytes)) {
+        f(&mut self.codes);
+        self.scale.each_bytes(f);
+        match &mut self.offset {
+            Offset::Symmetric => {}
+            Offset::Zero(stat) | Offset::Min(stat) => stat.each_bytes(f),
+        }
+    }
+
     /// Bytes of the offsets.
     pub(crate) fn offset_bytes(&self) -> u64 {
         match &self.offset {

@@ -194,6 +194,21 @@ impl Stat {
         }
     }
 
+    /// Shows `f` each stretch of memory that holds it, to be put elsewhere.
+    pub(crate) fn each_bytes(&mut self, f: &mut dyn FnMut(&mut Bytes)) {
+        match self {
+            Stat::F32(x) => x.each_bytes(f),
+            Stat::F16(x) => x.each_bytes(f),
+            Stat::Bf16(x) => x.each_bytes(f),
+            Stat::Codes { codes, .. } => f(codes),
+            Stat::Levels { codes, step, base, .. } => {
+                f(codes);
+                step.each_bytes(f);
+                base.iter_mut().for_each(|base| base.each_bytes(f));
+            }
+        }
+    }
+
     /// Bytes that hold it.
     pub fn bytes(&self) -> u64 {
         (match self {

@@ -5,6 +5,7 @@
 //! of its own, `offset * sum(x)`. This order depends on the format alone, so tiers, batch sizes and thread counts give the same bits.
 
 use crate::format::{BLOCK, Grid, Groups, Offset, PANEL, Stat, block_bytes, unpack};
+use crate::isa::Level;
 use crate::prepared::{Block, Mode, Prepared};
 use crate::simd::{Simd, WithSimd};
 use ndarray::ArrayViewMut2;
@@ -31,25 +32,26 @@ macro_rules! each {
 pub(crate) fn accumulate(grid: &Grid, x: &Prepared, rows: Range<usize>, y: &mut ArrayViewMut2<'_, f32>) {
     let panels = rows.start / PANEL..rows.end.div_ceil(PANEL);
     let whole = grid.spec().group_size.is_multiple_of(BLOCK);
+    // Each of these is compiled for every tier, so batches are only for what prompts really go through.
     macro_rules! run {
-        ($bits:literal) => {
+        ($bits:literal, $fast:literal, $exact:literal) => {
             match (x.mode(), whole) {
-                (Mode::Fast, true) => tokens::<$bits, 1, true, 8>(grid, x, panels, y),
-                (Mode::Fast, false) => tokens::<$bits, 2, true, 8>(grid, x, panels, y),
-                (Mode::Exact, true) => tokens::<$bits, 1, false, 4>(grid, x, panels, y),
-                (Mode::Exact, false) => tokens::<$bits, 2, false, 4>(grid, x, panels, y),
+                (Mode::Fast, true) => tokens::<$bits, 1, true, $fast>(grid, x, panels, y),
+                (Mode::Fast, false) => tokens::<$bits, 2, true, 1>(grid, x, panels, y),
+                (Mode::Exact, true) => tokens::<$bits, 1, false, $exact>(grid, x, panels, y),
+                (Mode::Exact, false) => tokens::<$bits, 2, false, 1>(grid, x, panels, y),
             }
         };
     }
     match grid.spec().bits {
-        1 => run!(1),
-        2 => run!(2),
-        3 => run!(3),
-        4 => run!(4),
-        5 => run!(5),
-        6 => run!(6),
-        7 => run!(7),
-        _ => run!(8),
+        1 => run!(1, 1, 1),
+        2 => run!(2, 8, 4),
+        3 => run!(3, 8, 4),
+        4 => run!(4, 8, 4),
+        5 => run!(5, 8, 4),
+        6 => run!(6, 8, 4),
+        7 => run!(7, 1, 1),
+        _ => run!(8, 8, 4),
     }
 }
 
@@ -60,9 +62,10 @@ fn tokens<const BITS: u32, const PARTS: usize, const FAST: bool, const T: usize>
     panels: Range<usize>,
     y: &mut ArrayViewMut2<'_, f32>,
 ) {
+    let batch = if x.isa().level() == Level::Scalar { 1 } else { T };
     let mut first = 0;
     while first < x.tokens() {
-        let count = (x.tokens() - first).min(T);
+        let count = (x.tokens() - first).min(batch);
         if count <= 2 {
             for token in first..first + count {
                 x.isa().run(Panels::<'_, '_, BITS, PARTS, FAST, 1> { grid, x, panels: panels.clone(), first: token, count: 1, y });
@@ -136,6 +139,9 @@ impl<const BITS: u32, const PARTS: usize, const FAST: bool, const T: usize> With
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
+        if T > 1 && !S::BATCHES {
+            return; // never called: nothing to compile
+        }
         let (grid, x, start) = (self.grid, self.x, self.panels.start);
         let token: [usize; T] = std::array::from_fn(|t| self.first + t.min(self.count - 1));
         let blocks: [&[Block]; T] = token.map(|t| if FAST { x.blocks(t) } else { &[] });

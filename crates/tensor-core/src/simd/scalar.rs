@@ -22,6 +22,8 @@ impl Simd for Scalar {
     type I = [i32; 16];
     type B = [u32; 16];
 
+    const BATCHES: bool = false;
+
     #[inline(never)]
     fn call<W: WithSimd>(self, work: W) -> W::Out {
         work.run(self)

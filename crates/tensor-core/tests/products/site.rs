@@ -7,7 +7,7 @@ use scant_tensor_core::format::{Dense, DenseType};
 use scant_tensor_core::isa::Isa;
 use scant_tensor_core::rng::Rng;
 use scant_tensor_core::team::Team;
-use scant_tensor_core::{Ctx, Linear, LinearOp, Mode, Post, Pre, Site, Term, Workspace};
+use scant_tensor_core::{Ctx, Linear, LinearOp, Mode, Post, Pre, Site, Term, Workspace, gather};
 use std::sync::Arc;
 
 /// q, k and v of a small model, the last one a sum of two terms.
@@ -100,4 +100,32 @@ fn shapes_that_disagree_are_named() {
     let dense = |n| Linear::from_term(Dense::new(Array2::zeros((3, n)).view(), DenseType::F32).unwrap()).unwrap();
     let err = Site::new(Pre::none(), vec![dense(4), dense(5)]).unwrap_err().to_string();
     assert!(err.contains("[4]") && err.contains("[5]"), "{err}");
+}
+
+#[test]
+fn gathered_matrices_lie_together_and_give_the_same_bits() {
+    let mut rng = Rng::new(5);
+    let (first, _) = site(&mut rng);
+    // The second shares its matrix with the first, as a tied head and embedding may.
+    let shared = Site::new(Pre::none(), vec![first.linears()[2].clone()]).unwrap();
+    let mut sites = [first, shared];
+    let x = random(&mut rng, (3, 200));
+    let before = sites.clone().map(|site| (forward(&site, Mode::Fast, 2, x.view(), false), site.footprint()));
+    gather(&mut sites);
+    let mut at = vec![];
+    for (site, (y, footprint)) in sites.iter().zip(before) {
+        assert_same(forward(site, Mode::Fast, 2, x.view(), false).view(), y.view(), "gathered");
+        assert_eq!(site.footprint(), footprint);
+        for term in site.linears().iter().flat_map(|l| l.terms()) {
+            if let Term::Grid(grid) = term {
+                at.push((grid.packed_codes().as_ptr().addr(), grid.packed_codes().len()));
+            }
+        }
+    }
+    // q, k, v and v again; between them scales and minima.
+    assert_eq!(at[2], at[3]);
+    for pair in at[..3].windows(2) {
+        let [(start, len), (next, _)] = pair else { unreachable!("pairs") };
+        assert!(start % 64 == 0 && start + len < *next && next - (start + len) < 8192, "{start} + {len}, {next}");
+    }
 }

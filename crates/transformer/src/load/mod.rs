@@ -62,7 +62,9 @@ fn assemble(config: Config, tensors: &dyn Checkpoint, tokenizer: impl FnOnce() -
     let ends = || if c.tied { (Ok(None), embedding()) } else { rayon::join(|| embedding().map(Some), head) };
     let (((embedding, head), blocks), tokenizer) = rayon::join(|| rayon::join(ends, blocks), tokenizer);
     let norm = tensors.gain(Part::FinalNorm, c.hidden)?;
-    Model::new(embedding?, blocks?, norm, head?, tokenizer, config)
+    let mut model = Model::new(embedding?, blocks?, norm, head?, tokenizer, config)?;
+    model.gather();
+    Ok(model)
 }
 
 fn block(c: &Config, tensors: &dyn Checkpoint, layer: usize) -> Result<Block, Error> {
