@@ -114,11 +114,11 @@ fn main() -> Result<()> {
     print!("{}", table(&rows));
     println!(
         "\nQuality in Exact mode (f32 activations), KL from the reference in nats a token with its 95 % interval. Speed in Fast mode (8-bit activations),\n\
-         {} tokens of prompt, {} decoded. {} in Fast mode: KL {:.4}, perplexity {:.3}, against {:.4} and {:.3} in Exact.",
+         {} tokens of prompt, {} decoded. {} in Fast mode: KL {:.5}, perplexity {:.3}, against {:.5} and {:.3} in Exact.",
         prompt.len(),
         behind.len(),
         saved.name,
-        in_fast.kl(),
+        in_fast.kl().mean,
         in_fast.perplexity(),
         saved.quality.as_ref().map_or(f64::NAN, |q| q.kl().mean),
         saved.quality.as_ref().map_or(f64::NAN, |q| q.perplexity()),
