@@ -1,4 +1,5 @@
 //! The model in the repository does what its log says, and the engine computes what it was trained as.
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the answer")]
 
 use scant_eval::stories::{HELD_OUT_SEEDS, StoryParams, text};
 use scant_eval::{LanguageModel, perplexity, recall, windows};
