@@ -7,6 +7,7 @@
 
 mod config;
 mod error;
+mod export;
 mod forward;
 mod generate;
 mod kernels;

@@ -10,6 +10,7 @@ use scant_transformer::{Model, Options, Path, Session, open};
 use tiny::{Folder, Tiny};
 
 mod errors;
+mod exported;
 mod forms;
 mod off_grid;
 mod reference;
