@@ -155,7 +155,7 @@ fn changed(describe: impl Fn(String) -> String, tensor: impl Fn(&str, Vec<u8>) -
 #[test]
 fn numbers_that_no_site_has_are_refused() {
     changed(|d| d, |_, x| x).unwrap();
-    let bad = |name: &'static str, value: &'static [u8]| {
+    let bad = |name: &str, value: &[u8]| {
         changed(
             |d| d,
             |n, mut x| {
@@ -179,7 +179,7 @@ fn numbers_that_no_site_has_are_refused() {
     for name in ["m0.0.values", "m1.1.codes", "m1.1.scale", "site.pre.2", "m1.post"] {
         let cut = |n: &str, mut x: Vec<u8>| {
             if n == name {
-                x.truncate(x.len() - 4);
+                x.truncate(x.len().saturating_sub(4)); // a few signs are fewer bytes
             }
             x
         };
