@@ -1,6 +1,7 @@
 //! The crate's error: which thing, and the two values that disagree.
 
 use crate::SiteId;
+use scant_tensor_core::compress::FitError;
 use std::path::PathBuf;
 
 /// What can go wrong when a model is opened or run.
@@ -113,6 +114,21 @@ pub enum Error {
         /// The longest sequence.
         context: usize,
     },
+    /// A method that could not be fitted.
+    #[error(transparent)]
+    Fit(FitError),
+    /// The caller wanted the work to stop.
+    #[error("cancelled before `{before}`")]
+    Cancelled {
+        /// The site or matrix that would have come next.
+        before: String,
+    },
+    /// A way of propagation that there is not.
+    #[error("propagation `{text}` is unknown: choose sequential or from-float")]
+    UnknownPropagation {
+        /// The text.
+        text: String,
+    },
     /// A call without tokens.
     #[error("no tokens were given")]
     NoTokens,
@@ -169,4 +185,13 @@ pub enum Error {
     /// The cache.
     #[error(transparent)]
     Cache(#[from] scant_kvcache::Error),
+}
+
+impl From<FitError> for Error {
+    fn from(e: FitError) -> Error {
+        match e {
+            FitError::Cancelled { matrix } => Error::Cancelled { before: matrix },
+            e => Error::Fit(e),
+        }
+    }
 }

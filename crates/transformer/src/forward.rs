@@ -47,14 +47,14 @@ impl std::str::FromStr for Path {
 pub struct Scratch {
     normed: Vec<f32>,
     qkv: Vec<f32>,
-    attention: Vec<f32>,
+    pub(crate) attention: Vec<f32>,
     part: Vec<f32>,
     gate_up: Vec<f32>,
-    gated: Vec<f32>,
+    pub(crate) gated: Vec<f32>,
     site: scant_tensor_core::Workspace,
     kv: scant_kvcache::Workspace,
     angles: Vec<Angles>,
-    cuts: Vec<Range<usize>>,
+    pub(crate) cuts: Vec<Range<usize>>,
 }
 
 /// Cosines and sines of a kind of rotary positions at consecutive positions, `[positions, head_dim / 2]`.
@@ -184,26 +184,34 @@ impl Run<'_> {
         scratch: &mut Scratch,
         tap: &mut dyn FnMut(SiteId, ArrayView2<'_, f32>),
     ) -> Result<(), Error> {
+        self.attend(layer, block, x, sequences, position, scratch, tap)?;
+        self.output(layer, block, x, scratch, tap)?;
+        self.gate(layer, block, x, scratch, tap)?;
+        self.down(layer, block, x, scratch, tap)
+    }
+
+    /// The first part of a block: leaves what the heads gather in `scratch.attention`.
+    #[expect(clippy::too_many_arguments, reason = "what a block is made of, each of another kind")]
+    pub(crate) fn attend(
+        &self,
+        layer: usize,
+        block: &Block,
+        x: &[f32],
+        sequences: &mut dyn Iterator<Item = Sequence<'_>>,
+        position: &(dyn Fn(usize) -> usize + Sync),
+        scratch: &mut Scratch,
+        tap: &mut dyn FnMut(SiteId, ArrayView2<'_, f32>),
+    ) -> Result<(), Error> {
         let c = self.config;
         let rows = x.len() / c.hidden;
         let (q, kv) = (c.heads * c.head_dim, c.kv_heads * c.head_dim);
-        let Scratch { normed, qkv, attention, part, gate_up, gated, site: ws, kv: kv_ws, angles, cuts, .. } = scratch;
+        let Scratch { normed, qkv, attention, site: ws, kv: kv_ws, angles, cuts, .. } = scratch;
         let normed = fit(normed, rows * c.hidden);
         let qkv = fit(qkv, rows * (q + 2 * kv));
         let attention = fit(attention, rows * q);
-        let part = fit(part, rows * c.hidden);
-        let gate_up = fit(gate_up, rows * 2 * c.ffn);
-        let gated = fit(gated, rows * c.ffn);
-        let mut apply = |kind: SiteKind, x: &[f32], y: &mut [f32]| {
-            let id = SiteId::Block { layer, kind };
-            let site = block.site(kind);
-            let x = ArrayView2::from_shape((rows, site.inputs()), x).expect("buffers are sized for their sites");
-            tap(id, x);
-            self.product(id, site, x, ws, y)
-        };
 
         self.norm(cuts, x, &block.attention_norm, normed);
-        apply(SiteKind::Qkv, normed, qkv)?;
+        self.apply(layer, block, SiteKind::Qkv, normed, ws, qkv, tap)?;
         let angles = &angles[c.layers[layer].rope];
         let half = c.head_dim / 2;
         self.rows(cuts, qkv, q + 2 * kv, |row, qkv| {
@@ -229,19 +237,82 @@ impl Run<'_> {
             let out = ArrayViewMut2::from_shape((rows.len(), q), &mut attention[rows.start * q..rows.end * q]).expect("whole rows");
             sequence.cache.extend(self.ctx, [view(0, c.heads), view(q, c.kv_heads), view(q + kv, c.kv_heads)], kv_ws, out)?;
         }
-        apply(SiteKind::Output, attention, part)?;
-        self.add(cuts, x, part, block.post_attention_norm.as_ref());
+        Ok(())
+    }
 
+    /// The second: adds the output of attention, from `scratch.attention`, to `x`.
+    pub(crate) fn output(
+        &self,
+        layer: usize,
+        block: &Block,
+        x: &mut [f32],
+        scratch: &mut Scratch,
+        tap: &mut dyn FnMut(SiteId, ArrayView2<'_, f32>),
+    ) -> Result<(), Error> {
+        let Scratch { attention, part, site: ws, cuts, .. } = scratch;
+        let part = fit(part, x.len());
+        self.apply(layer, block, SiteKind::Output, attention, ws, part, tap)?;
+        self.add(cuts, x, part, block.post_attention_norm.as_ref());
+        Ok(())
+    }
+
+    /// The third: leaves the gated activations in `scratch.gated`.
+    pub(crate) fn gate(
+        &self,
+        layer: usize,
+        block: &Block,
+        x: &[f32],
+        scratch: &mut Scratch,
+        tap: &mut dyn FnMut(SiteId, ArrayView2<'_, f32>),
+    ) -> Result<(), Error> {
+        let c = self.config;
+        let rows = x.len() / c.hidden;
+        let Scratch { normed, gate_up, gated, site: ws, cuts, .. } = scratch;
+        let normed = fit(normed, x.len());
+        let gate_up = fit(gate_up, rows * 2 * c.ffn);
+        let gated = fit(gated, rows * c.ffn);
         self.norm(cuts, x, &block.ffn_norm, normed);
-        apply(SiteKind::GateUp, normed, gate_up)?;
+        self.apply(layer, block, SiteKind::GateUp, normed, ws, gate_up, tap)?;
         let gate_up = &*gate_up;
         self.rows(cuts, gated, c.ffn, |row, out| {
             let gate_up = &gate_up[row * 2 * c.ffn..][..2 * c.ffn];
             self.ctx.isa.run(Gate { gate_up, activation: c.activation, out });
         });
-        apply(SiteKind::Down, gated, part)?;
+        Ok(())
+    }
+
+    /// The last: adds what comes of `scratch.gated` to `x`.
+    pub(crate) fn down(
+        &self,
+        layer: usize,
+        block: &Block,
+        x: &mut [f32],
+        scratch: &mut Scratch,
+        tap: &mut dyn FnMut(SiteId, ArrayView2<'_, f32>),
+    ) -> Result<(), Error> {
+        let Scratch { gated, part, site: ws, cuts, .. } = scratch;
+        let part = fit(part, x.len());
+        self.apply(layer, block, SiteKind::Down, gated, ws, part, tap)?;
         self.add(cuts, x, part, block.post_ffn_norm.as_ref());
         Ok(())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a site, where it is, and its buffers")]
+    fn apply(
+        &self,
+        layer: usize,
+        block: &Block,
+        kind: SiteKind,
+        x: &[f32],
+        ws: &mut scant_tensor_core::Workspace,
+        y: &mut [f32],
+        tap: &mut dyn FnMut(SiteId, ArrayView2<'_, f32>),
+    ) -> Result<(), Error> {
+        let id = SiteId::Block { layer, kind };
+        let site = block.site(kind);
+        let x = ArrayView2::from_shape((x.len() / site.inputs(), site.inputs()), x).expect("buffers are sized for their sites");
+        tap(id, x);
+        self.product(id, site, x, ws, y)
     }
 }
 

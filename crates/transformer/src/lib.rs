@@ -5,15 +5,19 @@
 //! sequence (prompt, then token by token), a [`Scorer`] measures, [`Model::block`] feeds calibration.
 #![forbid(unsafe_code)]
 
+mod calibrate;
+mod compress;
 mod config;
 mod error;
 mod forward;
 mod generate;
+mod hidden;
 mod kernels;
 mod load;
 mod model;
 mod names;
 mod off_grid;
+mod plain;
 mod sample;
 mod save;
 mod score;
@@ -21,6 +25,8 @@ mod session;
 mod site_id;
 mod tokenizer;
 
+pub use calibrate::calibrate;
+pub use compress::{CompressPlan, Propagation, compress};
 pub use config::{Activation, Architecture, Config, LayerAttention, Rope, RopeScaling};
 pub use error::Error;
 pub use forward::{Path, Scratch};

@@ -5,44 +5,16 @@
 //! scaled up in one and down in the other. Rows and columns keep their outliers, which is what a quantizer is measured on.
 
 use crate::model::Block;
+use crate::plain::Plain;
 use crate::{Error, Model, SiteId, SiteKind};
-use ndarray::{Array2, ArrayViewMut1, Axis};
+use ndarray::{ArrayViewMut1, Axis};
 use rayon::prelude::*;
-use scant_tensor_core::format::{Dense, DenseType};
 use scant_tensor_core::rng::Rng;
-use scant_tensor_core::{Linear, Post, Pre, Site};
 
 /// Channels are scaled by `e^(SPREAD N(0, 1))`.
 const SPREAD: f32 = 0.1;
 
-/// The matrices and biases of a site in f32.
-struct Plain {
-    matrices: Vec<Array2<f32>>,
-    biases: Vec<Option<Vec<f32>>>,
-}
-
 impl Plain {
-    fn of(id: SiteId, site: &Site) -> Result<Plain, Error> {
-        let matrix = |i: usize| {
-            let mut w = Array2::zeros((site.linears()[i].shape()[0], site.inputs()));
-            for (row, out) in w.rows_mut().into_iter().enumerate() {
-                site.row(i, row, out).map_err(|source| Error::Site { site: id, source })?;
-            }
-            Ok(w)
-        };
-        let matrices = (0..site.linears().len()).map(matrix).collect::<Result<_, Error>>()?;
-        Ok(Plain { matrices, biases: site.linears().iter().map(|l| l.bias().map(<[f32]>::to_vec)).collect() })
-    }
-
-    fn into_site(self, id: SiteId) -> Result<Site, Error> {
-        let linear = |(w, bias): (Array2<f32>, Option<Vec<f32>>)| {
-            let dense = Dense::new(w.view(), DenseType::F32)?;
-            Linear::new(vec![dense.into()], Post::None, bias)
-        };
-        let linears = self.matrices.into_iter().zip(self.biases).map(linear).collect::<Result<_, _>>();
-        linears.and_then(|linears| Site::new(Pre::none(), linears)).map_err(|source| Error::Site { site: id, source })
-    }
-
     /// Multiplies the columns of all matrices.
     fn scale_columns(&mut self, factors: impl Fn(usize) -> f32) {
         for w in &mut self.matrices {

@@ -17,7 +17,7 @@ pub(crate) fn run() -> Result<()> {
         let plan = CompressPlan::new(vec![method("gptq-3-g64-act")?]);
         let bar = Bar::new(format!("{threads} threads"));
         let (compressed, _) = pool.install(|| compress(&model, &calibration, &plan, &Team::new(threads), &bar))?;
-        Ok(compressed.to_bytes()?)
+        Ok(compressed.to_bytes()?.to_vec())
     };
     let (one, two) = (saved(1)?, saved(2)?);
     if one != two {

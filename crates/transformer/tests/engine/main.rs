@@ -9,6 +9,7 @@ use scant_testkit::alloc::CountingAllocator;
 use scant_transformer::{Model, Options, Path, Session, open};
 use tiny::{Folder, Tiny};
 
+mod compressing;
 mod errors;
 mod forms;
 mod off_grid;
