@@ -1,7 +1,7 @@
 //! Trains the embedded model from nothing: text from a seed, a tokenizer, a Llama of 2.9 million weights, a Hugging Face folder.
 //!
-//! `--quick` takes seconds; the model of this repository takes about two hours on two cores. The run can be stopped at any time and resumed;
-//! a file named `finish` in the run's folder sends it into its last phase.
+//! `--quick` takes seconds; the model of this repository takes about an hour of two cores. The run can be stopped at any time and resumed; a file
+//! named `finish` in the run's folder sends it into its last phase.
 
 use scant_eval::stories::{self, HELD_OUT_SEEDS, RowParams, StoryParams, TRAIN_SEEDS};
 use scant_eval::{perplexity, recall, windows};
@@ -19,7 +19,7 @@ use tokenizers::Tokenizer;
 const OPTIONS: &[Opt] = &[
     Opt { name: "run", value: "FOLDER", help: "checkpoints, tokenizer and log (models/embedded-train)" },
     Opt { name: "export", value: "FOLDER", help: "write the newest checkpoint as a Hugging Face folder and stop" },
-    Opt { name: "tokens", value: "N", help: "tokens before the last phase, in millions (45)" },
+    Opt { name: "tokens", value: "N", help: "tokens before the last phase, in millions (12.5)" },
     Opt { name: "minutes", value: "N", help: "minutes of computing before the last phase, pauses not counted" },
     Opt { name: "resume", value: "", help: "go on from the newest checkpoint" },
     Opt { name: "quick", value: "", help: "a few steps into a temporary folder, and a check that the loss fell" },
@@ -80,13 +80,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         return quick();
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/embedded-train");
-    let run = Run::open(args.value("run").map_or(root, PathBuf::from))?;
+    let run = Run::open(args.value("run").map_or(root, PathBuf::from), 6_000_000)?;
     if let Some(folder) = args.value("export") {
         let mut trainer = run.trainer()?;
         let note = serde_json::from_value(trainer.resume(run.checkpoint())?)?;
-        return run.export(&trainer, &note, Path::new(folder), 4);
+        return run.export(&trainer, &note, Path::new(folder), 10);
     }
-    let most = (args.get("tokens", 45.0)? * 1e6, args.get("minutes", f64::INFINITY)? * 60.0);
+    let most = (args.get("tokens", 12.5)? * 1e6, args.get("minutes", f64::INFINITY)? * 60.0);
     run.train(most, args.flag("resume"))
 }
 
@@ -111,11 +111,12 @@ struct Run {
 }
 
 impl Run {
-    fn open(folder: PathBuf) -> Result<Run, Box<dyn Error>> {
+    /// The run in `folder`; a tokenizer is trained on `chars` characters if there is none.
+    fn open(folder: PathBuf, chars: usize) -> Result<Run, Box<dyn Error>> {
         std::fs::create_dir_all(&folder)?;
         let path = folder.join("tokenizer.json");
         if !path.exists() {
-            let tokenizer = train_tokenizer(LlamaConfig::EMBEDDED.vocab_size, 6_000_000).map_err(|e| e.to_string())?;
+            let tokenizer = train_tokenizer(LlamaConfig::EMBEDDED.vocab_size, chars).map_err(|e| e.to_string())?;
             tokenizer.save(&path, true).map_err(|e| e.to_string())?;
         }
         let tokenizer = Tokenizer::from_file(path).map_err(|e| e.to_string())?;
@@ -135,7 +136,7 @@ impl Run {
     }
 
     /// Rows `first..` of the training text as a batch; each shard's rows are made on a thread of their own.
-    fn batch(&self, stage: &Stage, seeds: u64, first: u64) -> Result<Batch, Box<dyn Error>> {
+    fn batch(&self, stage: &Stage, first: u64) -> Result<Batch, Box<dyn Error>> {
         let story =
             StoryParams { chars: 0, breadth: stage.breadth, recitals: stage.recitals, stories: stage.stories, filler: stage.filler };
         let (bos, eos) = (self.piece(BOS)?, self.piece(EOS)?);
@@ -149,7 +150,7 @@ impl Run {
             lines: stage.lines,
             answer_weight: ANSWER_WEIGHT,
         };
-        let row = |i: u64| stories::row(&params, seeds, i, |text| encode(&self.tokenizer, text));
+        let row = |i: u64| stories::row(&params, TRAIN_SEEDS.start, i, |text| encode(&self.tokenizer, text));
         let part = stage.rows / SHARDS;
         let make = |shard| (0..part).map(|i| row(first + (shard * part + i) as u64)).collect::<Vec<_>>();
         let rows: Vec<_> = std::thread::scope(|scope| {
@@ -185,7 +186,7 @@ impl Run {
             }
             // The last phase is at full context whenever it begins.
             let stage = STAGES.iter().find(|s| (seen as f64) < s.until && note.decay.is_none()).unwrap_or(&STAGES[STAGES.len() - 1]);
-            let batch = self.batch(stage, TRAIN_SEEDS.start, note.rows)?;
+            let batch = self.batch(stage, note.rows)?;
             note.rows += stage.rows as u64;
             let report = trainer.step(&batch, stage.rate * schedule.rate(seen))?;
             losses.add(report.loss);
@@ -214,7 +215,7 @@ impl Run {
             }
         }
         trainer.save(self.checkpoint(), serde_json::to_value(&note)?)?;
-        self.export(&trainer, &note, &self.folder.join("export"), 4)
+        self.export(&trainer, &note, &self.folder.join("export"), 10)
     }
 
     /// Perplexity and recall on held-out text, `effort` times a quick look; and the windows of the former.
@@ -306,10 +307,10 @@ impl Mean {
 /// Forty steps on a small tokenizer's text: the loss must fall.
 fn quick() -> Result<(), Box<dyn Error>> {
     let folder = std::env::temp_dir().join(format!("scant-train-embedded-{}", std::process::id()));
-    let run = Run::open(folder.clone())?;
+    let run = Run::open(folder.clone(), 1_000_000)?;
     let (mut trainer, mut losses) = (run.trainer()?, vec![]);
     for step in 0..40 {
-        let batch = run.batch(&STAGES[0], TRAIN_SEEDS.start, step * STAGES[0].rows as u64)?;
+        let batch = run.batch(&STAGES[0], step * STAGES[0].rows as u64)?;
         losses.push(trainer.step(&batch, 1e-3 * ((step + 1) as f32 / 10.0).min(1.0))?.loss);
     }
     let (first, last) = (losses[0], losses[losses.len() - 1]);

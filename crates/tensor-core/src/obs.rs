@@ -23,8 +23,9 @@ pub type Column = [f32; LANES];
 /// Columns whose errors reach the columns behind them as one product.
 const BLOCK: usize = 128;
 
-/// How much the factor's damping is raised when the matrix is not positive definite, and how often.
-const RETRY: (f32, usize) = (10.0, 3);
+/// How often damping is raised when the matrix is not positive definite, and how much.
+const RETRIES: usize = 3;
+const RAISE: f32 = 10.0;
 
 /// What the sweep needs to know of the inputs: `U` of the damped `H`, shared by all matrices of a site.
 #[derive(Clone, Debug)]
@@ -41,7 +42,7 @@ impl InverseFactor {
     /// Damping that does not do is raised tenfold, three times. Inputs that are always 0 are dead: they are taken as independent of all others.
     ///
     /// # Errors
-    /// [`Error::Shape`] if `gram` is not square, [`Error::NotFinite`], and [`Error::NotPositiveDefinite`] with the dampings that were tried.
+    /// [`Error::Shape`] if `gram` is not square, [`Error::NotFinite`], and [`Error::NotPositiveDefinite`] with the damping that was asked for and the last one tried.
     pub fn new(gram: ArrayView2<'_, f32>, damping: f32) -> Result<InverseFactor, Error> {
         let n = gram.nrows();
         Error::check_shape("gram matrix", &[n, n], gram.shape())?;
@@ -51,26 +52,32 @@ impl InverseFactor {
         let live = dead.iter().filter(|d| !**d).count().max(1);
         #[expect(clippy::cast_possible_truncation, reason = "back to the type of the matrix")]
         let mean = (gram.diag().iter().map(|x| f64::from(*x)).sum::<f64>() / live as f64) as f32;
-        let (mut damping, mut tried) = (damping, vec![]);
-        loop {
+        let (asked, mut damping) = (damping, damping);
+        for retries in 0.. {
             let added = damping * mean;
             let mut damped = gram.to_owned();
             for (h, dead) in damped.diag_mut().iter_mut().zip(&dead) {
-                *h = if *dead { if mean > 0.0 { mean } else { 1.0 } } else { *h + added };
+                *h = if !*dead {
+                    *h + added
+                } else if mean > 0.0 {
+                    mean
+                } else {
+                    1.0
+                };
             }
             match inverse_factor(damped.view()) {
                 Ok(upper) => return Ok(InverseFactor { upper, dead, damping, added }),
-                Err(Error::NotPositiveDefinite { pivot, .. }) if tried.len() == RETRY.1 => {
-                    tried.push(damping);
-                    return Err(Error::NotPositiveDefinite { what: format!("gram matrix with a damping of {tried:?}"), pivot, n });
+                Err(Error::NotPositiveDefinite { .. }) if retries < RETRIES => {
+                    damping = if damping > 0.0 { damping * RAISE } else { 1e-4 };
                 }
-                Err(Error::NotPositiveDefinite { .. }) => {
-                    tried.push(damping);
-                    damping = if damping > 0.0 { damping * RETRY.0 } else { 1e-4 };
+                Err(Error::NotPositiveDefinite { pivot, .. }) => {
+                    let what = format!("gram matrix with a damping of {asked}, raised {RETRIES} times to {damping:.2}");
+                    return Err(Error::NotPositiveDefinite { what, pivot, n });
                 }
                 Err(other) => return Err(other),
             }
         }
+        unreachable!("the last retry returns")
     }
 
     /// Upper triangular `U` with `(H + added I)^-1 = U^T U`, `[n, n]`.

@@ -1,4 +1,4 @@
-//! The operations of [`ops`](crate::ops) as differentiable operations of candle: thin adapters that check shapes and copy results into tensors.
+//! The operations of [`ops`] as differentiable operations of candle: thin adapters that check shapes and copy results into tensors.
 //!
 //! Tensors are f32, on the CPU and contiguous. What the forward pass would have to keep is computed again for the gradient.
 //!

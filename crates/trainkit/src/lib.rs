@@ -1,10 +1,9 @@
-//! Training small models on a CPU.
+//! Training small models on a CPU, with candle or without its graph.
 //!
 //! - [`ops`]: linear layers, RMSNorm, SwiGLU, causal attention with rotary embedding and weighted cross entropy, each a pair of plain functions
 //!   `op` and `op_vjp` over slices;
 //! - [`candle`]: the same as differentiable operations of candle, and a Llama made of them, for losses of your own;
-//! - [`llama`]: a trainable Llama that is plain functions from end to end, twelve times as fast as candle's own operations, with first weights
-//!   that already match keys in their context;
+//! - [`llama`]: a trainable Llama that is plain functions from end to end, with first weights that already match keys in their context;
 //! - [`Trainer`]: steps over shards of a batch, one thread each, AdamW, a [`Schedule`] counted in tokens, checkpoints.
 //!
 //! Gradients of shards are added in their order, so the same batches give the same weights, run by run, on a given machine; products of dense

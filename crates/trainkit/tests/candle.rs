@@ -1,4 +1,5 @@
 //! The graph of candle against the plain functions, and that nothing is left out of the gradient.
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the answer")]
 
 use candle_core::{Device, Tensor, Var};
 use scant_trainkit::candle::{LlamaGraph, attention, cross_entropy, linear, rms_norm, swiglu};

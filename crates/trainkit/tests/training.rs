@@ -1,4 +1,5 @@
 //! Steps, shards, checkpoints and export.
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the answer")]
 
 use ndarray::ArrayView2;
 use scant_tensor_core::file::{Dtype, File};
@@ -98,6 +99,7 @@ fn an_exported_folder_holds_the_weights_in_f16_under_their_names() {
         (&config["num_key_value_heads"], &config["intermediate_size"], &config["tie_word_embeddings"]),
         (&2.into(), &24.into(), &true.into())
     );
+    assert_eq!(config["rms_norm_eps"], 1e-5);
     let generation: serde_json::Value = serde_json::from_slice(&std::fs::read(folder.join("generation_config.json")).unwrap()).unwrap();
     assert_eq!((&generation["bos_token_id"], &generation["eos_token_id"]), (&0.into(), &1.into()));
     std::fs::remove_dir_all(folder).unwrap();

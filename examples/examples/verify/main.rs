@@ -132,7 +132,7 @@ fn chosen(names: &[String]) -> std::result::Result<Vec<&'static Check>, String> 
             "quick" => {
                 let root = std::env::var_os("SCANT_DATA").ok_or("SCANT_DATA is not set: `quick` wants the folder with real data")?;
                 let exists = |file: &&str| std::path::Path::new(&root).join(file).exists();
-                let (run, left): (Vec<_>, Vec<_>) = CHECKS.iter().filter(|c| c.quick).partition(|c| c.needs.iter().all(|f| exists(&f)));
+                let (run, left): (Vec<_>, Vec<_>) = CHECKS.iter().filter(|c| c.quick).partition(|c| c.needs.iter().all(&exists));
                 for check in left {
                     let missing: Vec<_> = check.needs.iter().copied().filter(|f| !exists(f)).collect();
                     println!("{}: left out, {} is not in SCANT_DATA", check.name, missing.join(" and "));

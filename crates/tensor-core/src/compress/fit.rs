@@ -7,7 +7,7 @@ use crate::linear::{Linear, Term};
 use crate::obs::InverseFactor;
 use crate::progress::Progress;
 use crate::site::Site;
-use crate::stats::{SiteStats, StatSet, Statistic};
+use crate::stats::{SiteStats, Statistic};
 use crate::transform::{Post, Pre, Step};
 use ndarray::{Array2, ArrayView2, CowArray, Ix2};
 use rayon::prelude::*;
@@ -80,9 +80,6 @@ impl SiteFit {
     /// [`FitError::MissingStat`] if a method needs a statistic that is not there; [`FitError::StatsMismatch`]; [`FitError::At`] with the name of
     /// a matrix that is empty, not finite or of another number of inputs.
     pub fn new(name: &str, matrices: Vec<Weights>, stats: &SiteStats, methods: &[Box<dyn Compress>]) -> Result<SiteFit, FitError> {
-        for method in methods {
-            check_needs(name, &method.name(), method.needs(), stats)?;
-        }
         if matrices.is_empty() {
             return Err(FitError::at(name)(Error::Empty { what: "site".to_owned(), shape: [0, 0] }));
         }
@@ -100,6 +97,11 @@ impl SiteFit {
             reports: vec![],
         };
         for method in methods {
+            fit.method = method.name();
+            // What an earlier method's Pre has taken away is missing here; what this one's takes away it has seen.
+            if let Some(missing) = method.needs().without(fit.stats.has()).iter().next() {
+                return Err(fit.missing(missing));
+            }
             let weights: Vec<_> = fit.matrices.iter().map(MatrixFit::residual).collect();
             if let Some(pre) = method.pre(&weights, &fit.stats)? {
                 fit.move_behind(pre)?;
@@ -133,7 +135,6 @@ impl SiteFit {
     pub fn apply(&mut self, method: &dyn Compress, progress: &dyn Progress) -> Result<(), FitError> {
         let start = Instant::now();
         self.method = method.name();
-        check_needs(&self.name, &self.method, method.needs(), &self.stats)?;
         if progress.cancelled() {
             return Err(FitError::Cancelled { matrix: self.matrices[0].name.clone() });
         }
@@ -227,16 +228,9 @@ impl SiteFit {
         }
     }
 
-    fn missing(&self, missing: Statistic) -> FitError {
+    /// The error of the method at work for a statistic that it needs and that is not there.
+    pub fn missing(&self, missing: Statistic) -> FitError {
         FitError::MissingStat { method: self.method.clone(), site: self.name.clone(), missing, has: self.stats.has() }
-    }
-}
-
-fn check_needs(site: &str, method: &str, needs: StatSet, stats: &SiteStats) -> Result<(), FitError> {
-    let has = stats.has();
-    match needs.without(has).iter().next() {
-        None => Ok(()),
-        Some(missing) => Err(FitError::MissingStat { method: method.to_owned(), site: site.to_owned(), missing, has }),
     }
 }
 

@@ -23,7 +23,7 @@ impl Llama {
             "architectures": ["LlamaForCausalLM"], "model_type": "llama", "torch_dtype": "float16",
             "vocab_size": c.vocab_size, "hidden_size": c.hidden, "intermediate_size": c.ffn, "num_hidden_layers": c.layers,
             "num_attention_heads": c.heads, "num_key_value_heads": c.kv_heads, "head_dim": c.head_dim,
-            "max_position_embeddings": c.context, "rms_norm_eps": f64::from(c.rms_eps), "rope_theta": c.rope_theta, "rope_scaling": null,
+            "max_position_embeddings": c.context, "rms_norm_eps": exact(c.rms_eps), "rope_theta": c.rope_theta, "rope_scaling": null,
             "hidden_act": "silu", "tie_word_embeddings": true, "attention_bias": false, "mlp_bias": false, "attention_dropout": 0.0,
             "use_cache": true, "bos_token_id": bos, "eos_token_id": eos,
         });
@@ -38,6 +38,11 @@ impl Llama {
         }
         Ok(writer.save(folder.join("model.safetensors"))?)
     }
+}
+
+/// The f64 that reads like `x`: 1e-5, not 9.999999747378752e-6.
+fn exact(x: f32) -> f64 {
+    x.to_string().parse().unwrap_or(f64::from(x))
 }
 
 fn write_json(path: &Path, value: &serde_json::Value) -> Result<(), Error> {

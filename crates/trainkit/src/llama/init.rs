@@ -1,8 +1,7 @@
 //! First weights: random, or with heads that already look a few tokens back and match what they find.
 //!
-//! From random weights a small model needs tens of millions of tokens before it looks a key up in its context, because two heads must be learnt
-//! together (Olsson et al. 2022: a head that looks one token back, and one that matches). Here both are put in roughly, and training takes it
-//! from there:
+//! From random weights the embedded model still guessed after two million tokens, because two heads must be learnt together (Olsson et al. 2022: one
+//! that looks a token back, and one that matches). Here both are put in roughly, and training takes it from there:
 //! - every embedding shares one constant direction, which the loss cannot see (it adds the same to all logits);
 //! - layer 0: head `h` turns that direction into a query for the token `h + 1` places back, and writes a code of it to a block of its own;
 //! - layers 1 and 2: a head compares block `a` of the asking token with block `a + 1` of each earlier token, in the slow half of the rotary
@@ -20,6 +19,12 @@ const QUIET: f32 = 0.3;
 const LOOK: f32 = 5.4;
 /// Pairs of the rotary embedding, from the fastest, that find the place.
 const FAST_PAIRS: usize = 13;
+/// Layer 0's values as they go to their block: a code about as long as half of an embedding, so that four of them do not drown the token.
+const WRITE: f32 = 0.08;
+/// Query and key of a match: the same token stands out from chance, and training does the rest.
+const MATCH: f32 = 2.2;
+/// The copied token on its way to the logits.
+const COPY: f32 = 0.3;
 
 /// Normal with deviation `0.8 / sqrt(hidden)`, narrower where a layer writes to the residual stream; norms 1.
 pub(super) fn random(c: &LlamaConfig, places: &Places, seed: u64) -> Vec<f32> {
@@ -89,7 +94,7 @@ pub(super) fn matching_heads(c: &LlamaConfig, places: &Places, weights: &mut [f3
         // Value `j` of head `h` goes to place `j` of block `h`.
         let out = &mut weights[places.layers[0].out.clone()];
         for j in 0..hd {
-            out[(h * hd + j) * c.heads * hd + h * hd + j] += 0.08;
+            out[(h * hd + j) * c.heads * hd + h * hd + j] += WRITE;
         }
     }
     for (n, (layer, group)) in [(1, 0), (1, 1), (2, 0), (2, 1)].into_iter().filter(|(_, g)| *g < c.kv_heads).enumerate() {
@@ -100,15 +105,15 @@ pub(super) fn matching_heads(c: &LlamaConfig, places: &Places, weights: &mut [f3
         for (j, dim) in dims.enumerate() {
             // The second copy of the first match reads the other half of the code.
             let j = if n == 3 { j + hd / 2 } else { j };
-            weights[at(layer, h * hd + dim) + a * hd + j] += 2.2;
-            weights[at(layer, keys + group * hd + dim) + (a + 1) * hd + j] += 2.2;
+            weights[at(layer, h * hd + dim) + a * hd + j] += MATCH;
+            weights[at(layer, keys + group * hd + dim) + (a + 1) * hd + j] += MATCH;
         }
         let copy = code(hd);
         weights[at(layer, values + group * hd)..][..hd * d].copy_from_slice(&copy);
         let out = &mut weights[places.layers[layer].out.clone()];
         for (j, row) in copy.chunks_exact(d).enumerate() {
             for (i, x) in row.iter().enumerate() {
-                out[i * c.heads * hd + h * hd + j] += 0.3 * x;
+                out[i * c.heads * hd + h * hd + j] += COPY * x;
             }
         }
     }

@@ -48,8 +48,8 @@ impl Llama {
         Ok(Llama { config, places, weights, rope, isa: Isa::best() })
     }
 
-    /// The same with heads put in that look a few tokens back and match what they find: such a model learns to look up a key in its context from a
-    /// few hundred thousand tokens, a random one hardly from ten million.
+    /// The same with heads put in that look a few tokens back and match what they find: the embedded model then looks keys up in its context after
+    /// a few hundred thousand tokens, where a random one still guessed after two million.
     ///
     /// # Errors
     /// [`Error::Config`] if the model has not 3 layers, or heads narrower than 32 or not as wide together as the residual stream.
