@@ -10,7 +10,6 @@ use scant_tensor_core::progress::Progress;
 use scant_tensor_core::stats::{SiteStats, StatSet};
 use scant_tensor_core::team::Team;
 use std::fmt;
-use std::path::PathBuf;
 use std::str::FromStr;
 
 /// What a site's statistics are gathered from.
@@ -52,14 +51,12 @@ pub struct CompressPlan {
     pub head: Vec<Box<dyn Compress>>,
     /// Where statistics come from.
     pub propagation: Propagation,
-    /// A folder in which each finished block is kept, so that an interrupted run goes on where it was.
-    pub resume: Option<PathBuf>,
 }
 
 impl CompressPlan {
-    /// Sequential, with the head left as it is and nothing kept for resumption.
+    /// Sequential, with the head left as it is.
     pub fn new(methods: Vec<Box<dyn Compress>>) -> CompressPlan {
-        CompressPlan { methods, head: vec![], propagation: Propagation::Sequential, resume: None }
+        CompressPlan { methods, head: vec![], propagation: Propagation::Sequential }
     }
 }
 
@@ -69,7 +66,6 @@ impl fmt::Debug for CompressPlan {
             .field("methods", &names(&self.methods))
             .field("head", &names(&self.head))
             .field("propagation", &self.propagation)
-            .field("resume", &self.resume)
             .finish()
     }
 }
