@@ -39,6 +39,11 @@ const OPTIONS: &[Opt] = &[
     Opt { name: "windows", value: "N", help: "windows of test text (default 200)" },
     Opt { name: "window", value: "N", help: "tokens of a sequence and a window (default 512)" },
     Opt { name: "threads", value: "N", help: "threads (default: all)" },
+    Opt {
+        name: "resume",
+        value: "FOLDER",
+        help: "keeps finished blocks there, a folder for each method; the same command again goes on from them",
+    },
     Opt { name: "out", value: "FOLDER", help: "where model and plot go (default: target/compress_model)" },
     Opt { name: "quick", value: "", help: "three methods and few windows, in seconds" },
 ];
@@ -85,6 +90,7 @@ fn main() -> Result<()> {
         let mut plan = CompressPlan::new(vec![method(name)?]);
         plan.propagation = args.get("propagation", Propagation::Sequential)?;
         plan.head = args.value("head").map(method).transpose()?.into_iter().collect();
+        plan.resume = args.value("resume").map(|folder| Path::new(folder).join(name));
         Ok(plan)
     };
     let reference = if args.words.is_empty() && !args.flag("off-grid") { "reference, f16" } else { "reference" };

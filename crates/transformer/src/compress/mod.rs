@@ -12,6 +12,7 @@ use scant_tensor_core::progress::Progress;
 use scant_tensor_core::stats::{SiteStats, StatSet};
 use scant_tensor_core::team::Team;
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 /// What a site's statistics are gathered from.
@@ -53,12 +54,14 @@ pub struct CompressPlan {
     pub head: Vec<Box<dyn Compress>>,
     /// Where statistics come from.
     pub propagation: Propagation,
+    /// A folder in which each finished block is kept, so that an interrupted run goes on where it was.
+    pub resume: Option<PathBuf>,
 }
 
 impl CompressPlan {
-    /// Sequential, with the head left as it is.
+    /// Sequential, with the head left as it is and nothing kept for resumption.
     pub fn new(methods: Vec<Box<dyn Compress>>) -> CompressPlan {
-        CompressPlan { methods, head: vec![], propagation: Propagation::Sequential }
+        CompressPlan { methods, head: vec![], propagation: Propagation::Sequential, resume: None }
     }
 }
 
@@ -68,6 +71,7 @@ impl fmt::Debug for CompressPlan {
             .field("methods", &names(&self.methods))
             .field("head", &names(&self.head))
             .field("propagation", &self.propagation)
+            .field("resume", &self.resume)
             .finish()
     }
 }
@@ -93,7 +97,8 @@ impl Progress for Quiet<'_> {
 ///
 /// Methods that need no statistics run without `sequences` and without a forward pass. Otherwise the hidden states of all sequences are kept
 /// (4 bytes for each token and hidden number, twice that if sequential) and taken through one block at a time, whose weights are expanded to
-/// f32. The pass through blocks that [`CompressPlan::resume`] finds finished only moves the hidden states. Products of the model run on `team`, fits on the current pool of `rayon`; any number of threads in either gives the same bits.
+/// f32. The pass through blocks that [`CompressPlan::resume`] finds finished only moves the hidden states. Products of the model run on `team`,
+/// fits on the current pool of `rayon`; any number of threads in either gives the same bits.
 /// `progress` counts sites.
 ///
 /// # Errors
