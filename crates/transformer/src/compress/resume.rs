@@ -31,6 +31,9 @@ struct Parameters {
     reports: Vec<LayerReport>,
 }
 
+/// The sites of a block, in the order of [`SiteKind::ALL`], and their reports.
+type Finished = (Vec<Site>, Vec<LayerReport>);
+
 /// A folder of blocks that one key has made.
 pub(super) struct Folder {
     path: PathBuf,
@@ -57,8 +60,8 @@ impl Folder {
         self.path.join(format!("block-{layer}.safetensors"))
     }
 
-    /// The sites of a block, in the order of [`SiteKind::ALL`], and their reports; `None` if it is not there.
-    pub(super) fn load(&self, layer: usize) -> Result<Option<(Vec<Site>, Vec<LayerReport>)>, Error> {
+    /// What was kept of a block; `None` if it is not there.
+    pub(super) fn load(&self, layer: usize) -> Result<Option<Finished>, Error> {
         let path = self.file(layer);
         if !path.exists() {
             return Ok(None);
