@@ -46,14 +46,22 @@ impl Estimate {
 
 impl std::fmt::Display for Estimate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Not `pad`: there a precision is the longest text, and would cut the interval off.
         let p = f.precision().unwrap_or(4);
-        f.pad(&format!("{:.p$} [{:.p$}, {:.p$}]", self.mean, self.low, self.high))
+        write!(f, "{:.p$} [{:.p$}, {:.p$}]", self.mean, self.low, self.high)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn precision_is_digits_of_all_three_numbers() {
+        let e = Estimate { mean: -0.000_742, low: -0.000_8, high: -0.000_7 };
+        assert_eq!(format!("{e:.5}"), "-0.00074 [-0.00080, -0.00070]");
+        assert_eq!(e.to_string(), "-0.0007 [-0.0008, -0.0007]");
+    }
 
     #[test]
     fn the_interval_covers_the_true_mean_about_as_often_as_it_says() {

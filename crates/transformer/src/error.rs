@@ -123,6 +123,26 @@ pub enum Error {
         /// The site or matrix that would have come next.
         before: String,
     },
+    /// A folder of finished blocks that another run has made.
+    #[error("{}: its blocks were made with {what} {saved}, this run has {wanted}: choose another folder", folder.display())]
+    ResumeKey {
+        /// The folder.
+        folder: PathBuf,
+        /// Which part of the key differs.
+        what: &'static str,
+        /// What the folder has.
+        saved: String,
+        /// What this run has.
+        wanted: String,
+    },
+    /// A finished block that cannot be read.
+    #[error("{}: {source}: remove it, and the block is done again", path.display())]
+    Resume {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<Error>,
+    },
     /// A way of propagation that there is not.
     #[error("propagation `{text}` is unknown: choose sequential or from-float")]
     UnknownPropagation {

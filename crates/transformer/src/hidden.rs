@@ -140,6 +140,20 @@ impl<'a> Hidden<'a> {
         Ok(())
     }
 
+    /// Moves the states through a block that nothing is to be learned from.
+    pub(crate) fn skip(&mut self, layer: usize, block: &Block) -> Result<(), Error> {
+        let Hidden { model, ctx, batches, x, scratch, .. } = self;
+        let (run, c) = (Run { ctx, path: Path::Dense, config: model.config() }, model.config());
+        for batch in batches.iter() {
+            let x = &mut x[batch.rows.start * c.hidden..batch.rows.end * c.hidden];
+            attend(&run, layer, block, x, &batch.lengths, scratch)?;
+            run.output(layer, block, x, scratch, &mut |_, _| ())?;
+            run.gate(layer, block, x, scratch, &mut |_, _| ())?;
+            run.down(layer, block, x, scratch, &mut |_, _| ())?;
+        }
+        Ok(())
+    }
+
     /// Statistics of the head's inputs, behind the last block.
     pub(crate) fn head(&mut self, needs: StatSet) -> Result<SiteStats, Error> {
         let Hidden { model, ctx, batches, x, normed, scratch, .. } = self;

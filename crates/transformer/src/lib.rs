@@ -9,6 +9,7 @@ mod calibrate;
 mod compress;
 mod config;
 mod error;
+mod export;
 mod forward;
 mod generate;
 mod hidden;

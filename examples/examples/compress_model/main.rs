@@ -39,6 +39,11 @@ const OPTIONS: &[Opt] = &[
     Opt { name: "windows", value: "N", help: "windows of test text (default 200)" },
     Opt { name: "window", value: "N", help: "tokens of a sequence and a window (default 512)" },
     Opt { name: "threads", value: "N", help: "threads (default: all)" },
+    Opt {
+        name: "resume",
+        value: "FOLDER",
+        help: "keeps finished blocks there, a folder for each method; the same command again goes on from them",
+    },
     Opt { name: "out", value: "FOLDER", help: "where model and plot go (default: target/compress_model)" },
     Opt { name: "quick", value: "", help: "three methods and few windows, in seconds" },
 ];
@@ -85,6 +90,7 @@ fn main() -> Result<()> {
         let mut plan = CompressPlan::new(vec![method(name)?]);
         plan.propagation = args.get("propagation", Propagation::Sequential)?;
         plan.head = args.value("head").map(method).transpose()?.into_iter().collect();
+        plan.resume = args.value("resume").map(|folder| Path::new(folder).join(name));
         Ok(plan)
     };
     let reference = if args.words.is_empty() && !args.flag("off-grid") { "reference, f16" } else { "reference" };
@@ -114,11 +120,11 @@ fn main() -> Result<()> {
     print!("{}", table(&rows));
     println!(
         "\nQuality in Exact mode (f32 activations), KL from the reference in nats a token with its 95 % interval. Speed in Fast mode (8-bit activations),\n\
-         {} tokens of prompt, {} decoded. {} in Fast mode: KL {:.4}, perplexity {:.3}, against {:.4} and {:.3} in Exact.",
+         {} tokens of prompt, {} decoded. {} in Fast mode: KL {:.5}, perplexity {:.3}, against {:.5} and {:.3} in Exact.",
         prompt.len(),
         behind.len(),
         saved.name,
-        in_fast.kl(),
+        in_fast.kl().mean,
         in_fast.perplexity(),
         saved.quality.as_ref().map_or(f64::NAN, |q| q.kl().mean),
         saved.quality.as_ref().map_or(f64::NAN, |q| q.perplexity()),

@@ -1,8 +1,9 @@
 //! The public `gguf` Python package beside ours: files of others read by both, files of ours read by it.
 
 use crate::{GEMMA, Result, SMOLLM2, STORIES};
-use scant_examples::data::real;
-use scant_quant::gguf::{BlockType, File, Writer};
+use scant_examples::data::{embedded_model, real};
+use scant_quant::gguf::{BlockType, File};
+use scant_transformer::{Model, open};
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -18,19 +19,18 @@ pub(crate) fn read() -> Result<()> {
 
 pub(crate) fn written() -> Result<()> {
     let source = File::read(real(STORIES)?)?;
+    // One that carries its vocabulary over from a GGUF file, one whose vocabulary is made from a folder's.
+    let models = [("stories260K", open(real(STORIES)?)?, Some(&source)), ("embedded", open(embedded_model())?, None)];
     let folder = std::env::temp_dir().join(format!("scant-verify-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
-    let result = [BlockType::F32, BlockType::F16, BlockType::Q8_0, BlockType::Q4_0, BlockType::Q4_1].into_iter().try_for_each(|to| {
-        let mut writer = Writer::new("llama", to);
-        for tensor in source.tensors() {
-            // Rows that are no whole blocks stay as they are.
-            let fits = to.row_bytes(tensor.columns()).is_ok();
-            writer.encode(tensor.name(), if fits { to } else { BlockType::F32 }, tensor.dims(), &tensor.to_f32()?)?;
-        }
-        let path = folder.join(format!("{to}.gguf"));
-        writer.save(&path)?;
-        same(&path, &format!("written as {to}"))
-    });
+    let each = |name: &str, model: &Model, like| {
+        [BlockType::F32, BlockType::F16, BlockType::Q8_0, BlockType::Q4_0, BlockType::Q4_1].into_iter().try_for_each(|to| {
+            let path = folder.join(format!("{name}-{to}.gguf"));
+            model.export_gguf(&path, to, like)?;
+            same(&path, &format!("{name} written as {to}"))
+        })
+    };
+    let result = models.iter().try_for_each(|(name, model, like)| each(name, model, *like));
     std::fs::remove_dir_all(&folder)?;
     result
 }

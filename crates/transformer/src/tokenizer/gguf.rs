@@ -23,13 +23,28 @@ use tokenizers::{AddedToken, SplitDelimiterBehavior};
 const SPACE: &str = "\u{2581}";
 
 /// `tokenizer.ggml.token_type`
-const CONTROL: i32 = 3;
-const USER_DEFINED: i32 = 4;
+pub(super) const CONTROL: i32 = 3;
+pub(super) const USER_DEFINED: i32 = 4;
 const BYTE: i32 = 6;
 
-const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
+/// One digit.
+pub(super) const NUMBER: &str = r"\p{N}";
+pub(super) const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
+/// What text is split at before pieces are joined, one pattern after the other, for a `tokenizer.ggml.pre`; and whether words that are
+/// pieces are taken whole.
+pub(super) fn splits(pre: &str) -> Option<(&'static [&'static str], bool)> {
+    Some(match pre {
+        "smollm" | "starcoder" | "refact" | "command-r" | "codeshell" | "exaone" => (&[NUMBER, GPT2], false),
+        "llama-bpe" | "llama3" | "llama-v3" | "smaug-bpe" | "dbrx" => (&[LLAMA3], true),
+        "qwen2" | "stablelm2" => (&[QWEN2], false),
+        "gpt-2" | "gpt2" | "olmo" | "mpt" | "jais" | "scant" => (&[GPT2], false),
+        "default" => (&[r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"], false),
+        _ => return None,
+    })
+}
 
 /// The metadata that makes a vocabulary.
 struct Metadata<'a> {
@@ -102,30 +117,13 @@ impl<'a> Metadata<'a> {
             merges.push((a.to_owned(), b.to_owned()));
         }
         let pre = self.get::<&str>("pre")?.unwrap_or("default");
-        let (splits, ignore_merges): (&[(&str, SplitDelimiterBehavior)], bool) = match pre {
-            "smollm" | "starcoder" | "refact" | "command-r" | "codeshell" | "exaone" => {
-                (&[(r"\p{N}", SplitDelimiterBehavior::Isolated), (GPT2, SplitDelimiterBehavior::Isolated)], false)
-            }
-            "llama-bpe" | "llama3" | "llama-v3" | "smaug-bpe" | "dbrx" => (&[(LLAMA3, SplitDelimiterBehavior::Isolated)], true),
-            "qwen2" | "stablelm2" => (&[(QWEN2, SplitDelimiterBehavior::Isolated)], false),
-            "gpt-2" | "gpt2" | "olmo" | "mpt" | "jais" | "scant" => (&[(GPT2, SplitDelimiterBehavior::Isolated)], false),
-            "default" => (
-                &[
-                    (r"[\p{P}\$\+<=>\^~\|]+", SplitDelimiterBehavior::Isolated),
-                    (GPT2, SplitDelimiterBehavior::Isolated),
-                    (r"\p{N}+", SplitDelimiterBehavior::Isolated),
-                    ("[0-9][0-9][0-9]", SplitDelimiterBehavior::Isolated),
-                ],
-                false,
-            ),
-            other => {
-                return Err(failed(format!("`tokenizer.ggml.pre` is `{other}`; known are smollm, llama-bpe, qwen2, gpt-2 and default")));
-            }
+        let Some((splits, ignore_merges)) = splits(pre) else {
+            return Err(failed(format!("`tokenizer.ggml.pre` is `{pre}`; known are smollm, llama-bpe, qwen2, gpt-2 and default")));
         };
         let mut pre_tokenizers: Vec<PreTokenizerWrapper> = vec![];
-        for (pattern, behavior) in splits {
+        for pattern in splits {
             let pattern = SplitPattern::Regex((*pattern).to_owned());
-            pre_tokenizers.push(Split::new(pattern, *behavior, false).map_err(failed)?.into());
+            pre_tokenizers.push(Split::new(pattern, SplitDelimiterBehavior::Isolated, false).map_err(failed)?.into());
         }
         let add_space = self.get("add_space_prefix")?.unwrap_or(false);
         pre_tokenizers.push(ByteLevel::new(add_space, true, false).into());

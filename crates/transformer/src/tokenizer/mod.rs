@@ -1,5 +1,6 @@
 //! Text to tokens and back, whatever the checkpoint stores its vocabulary as.
 
+mod export;
 mod gguf;
 mod stream;
 

@@ -192,12 +192,13 @@ fn rounding_takes_no_text_and_the_head_only_if_told() {
 /// Stops when `limit` steps have been reported, and checks that they count sites.
 struct Limit {
     limit: usize,
+    total: u64,
     steps: AtomicUsize,
 }
 
 impl Progress for Limit {
     fn step(&self, done: u64, total: u64, what: &str) {
-        assert!(done <= total && total == 8, "{done} of {total}: {what}");
+        assert!(done <= total && total == self.total, "{done} of {total}: {what}");
         self.steps.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -211,7 +212,7 @@ fn it_stops_when_told_and_says_where() {
     let team = Team::new(1);
     let model = from_gguf(&Tiny::llama().gguf(BlockType::F32));
     let stop = |propagation, limit| {
-        let progress = Limit { limit, steps: AtomicUsize::new(0) };
+        let progress = Limit { limit, total: 8, steps: AtomicUsize::new(0) };
         compress(&model, &sequences(), &plan(gptq(), propagation), &team, &progress).unwrap_err()
     };
     // A matrix of the site whose step was the last, since methods ask between matrices.
@@ -224,7 +225,7 @@ fn it_stops_when_told_and_says_where() {
         assert!(matches!(&error, Error::Cancelled { before } if before == want), "{error}");
         assert_eq!(error.to_string(), format!("cancelled before `{want}`"));
     }
-    let limit = Limit { limit: 0, steps: AtomicUsize::new(0) };
+    let limit = Limit { limit: 0, total: 2, steps: AtomicUsize::new(0) };
     let error = calibrate(&model, &sequences(), StatSet::NONE, &team, &limit).unwrap_err();
     assert_eq!(error.to_string(), "cancelled before `0.qkv`");
 }
@@ -245,4 +246,88 @@ fn errors_name_the_sequence_or_site() {
     for propagation in [Propagation::Sequential, Propagation::FromFloat] {
         assert_eq!(propagation.to_string().parse::<Propagation>().unwrap(), propagation);
     }
+}
+
+fn resumed(methods: Vec<Box<dyn Compress>>, propagation: Propagation, folder: &Folder) -> CompressPlan {
+    CompressPlan { resume: Some(folder.path().join("blocks")), ..plan(methods, propagation) }
+}
+
+#[test]
+fn an_interrupted_run_goes_on_to_the_same_model() {
+    let team = Team::new(1);
+    let model = from_gguf(&Tiny::gemma().gguf(BlockType::F32));
+    for propagation in [Propagation::Sequential, Propagation::FromFloat] {
+        let (want, want_reports) = compress(&model, &sequences(), &plan(gptq(), propagation), &team, &()).unwrap();
+        let folder = Folder::new();
+        let plan = resumed(gptq(), propagation, &folder);
+        // In the third block of four, whatever counts as a step.
+        let limit = if propagation == Propagation::Sequential { 10 } else { 3 };
+        let stop = Limit { limit, total: 16, steps: AtomicUsize::new(0) };
+        assert!(matches!(compress(&model, &sequences(), &plan, &team, &stop).unwrap_err(), Error::Cancelled { .. }));
+        let files = std::fs::read_dir(folder.path().join("blocks")).unwrap().count();
+        assert_eq!(files, 2, "{propagation}");
+
+        let third = Limit { limit: usize::MAX, total: 16, steps: AtomicUsize::new(0) };
+        let (got, reports) = compress(&model, &sequences(), &plan, &team, &third).unwrap();
+        assert!(weights(&got) == weights(&want), "{propagation}");
+        assert_eq!(got.footprint(), want.footprint());
+        assert_eq!(reports.len(), want_reports.len());
+        for (got, want) in reports.iter().zip(&want_reports) {
+            assert_eq!((&got.name, &got.method, got.footprint), (&want.name, &want.method, want.footprint));
+            // JSON gives a double back to its last digit or so.
+            let (got, want) = (got.loss.unwrap(), want.loss.unwrap());
+            assert!((got - want).abs() <= 1e-12 * want, "{got}, not {want}");
+        }
+        let steps = if propagation == Propagation::Sequential { 8 + 1 } else { 2 + 1 };
+        assert_eq!(third.steps.into_inner(), steps, "{propagation}: only the last two blocks are done again");
+
+        // When all is there, not even the text is looked at but for the key.
+        let (again, _) = compress(&model, &sequences(), &plan, &team, &Limit { limit: 1, total: 16, steps: AtomicUsize::new(0) }).unwrap();
+        assert!(weights(&again) == weights(&want), "{propagation}");
+    }
+}
+
+#[test]
+fn blocks_of_another_run_or_damaged_ones_are_refused() {
+    let team = Team::new(1);
+    let model = from_gguf(&Tiny::llama().gguf(BlockType::F32));
+    let folder = Folder::new();
+    let sequential = Propagation::Sequential;
+    compress(&model, &sequences(), &resumed(gptq(), sequential, &folder), &team, &()).unwrap();
+    let refused = |model: &Model, sequences: &[Vec<u32>], plan: &CompressPlan| {
+        let error = compress(model, sequences, plan, &team, &()).unwrap_err();
+        match &error {
+            Error::ResumeKey { what, saved, wanted, .. } => {
+                let text = error.to_string();
+                assert!(saved != wanted && text.contains(&**saved) && text.contains(&**wanted), "{text}");
+                *what
+            }
+            _ => panic!("{error}"),
+        }
+    };
+    let same = || resumed(gptq(), sequential, &folder);
+    let mut two = gptq();
+    two.push(Box::new(BiasFix));
+    assert_eq!(refused(&model, &sequences(), &resumed(two, sequential, &folder)), "methods");
+    assert_eq!(refused(&model, &sequences(), &resumed(gptq(), Propagation::FromFloat, &folder)), "propagation");
+    assert_eq!(refused(&model, &sequences()[..7], &same()), "calibration");
+    // The same tokens, cut elsewhere.
+    let mut cut = sequences();
+    let moved = cut[1].pop().unwrap();
+    cut[2].insert(0, moved);
+    assert_eq!(refused(&model, &cut, &same()), "calibration");
+    let mut other = Tiny::llama();
+    other.tensors.get_mut("model.layers.1.input_layernorm.weight").unwrap().1[3] += 0.25;
+    assert_eq!(refused(&from_gguf(&other.gguf(BlockType::F32)), &sequences(), &same()), "model");
+
+    let block = folder.path().join("blocks/block-1.safetensors");
+    let mut bytes = std::fs::read(&block).unwrap();
+    let at = bytes.len() - 100;
+    bytes[at] ^= 4;
+    std::fs::write(&block, &bytes).unwrap();
+    let error = compress(&model, &sequences(), &same(), &team, &()).unwrap_err();
+    assert!(matches!(&error, Error::Resume { path, .. } if *path == block), "{error}");
+    std::fs::remove_file(&block).unwrap();
+    compress(&model, &sequences(), &same(), &team, &()).unwrap();
+    assert!(block.exists());
 }

@@ -11,6 +11,7 @@ use tiny::{Folder, Tiny};
 
 mod compressing;
 mod errors;
+mod exported;
 mod forms;
 mod off_grid;
 mod reference;

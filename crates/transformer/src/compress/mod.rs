@@ -1,5 +1,7 @@
 //! Methods applied to a whole model, block by block.
 
+mod resume;
+
 use crate::hidden::{Hidden, site_stats};
 use crate::plain::Plain;
 use crate::{Error, Model, SiteId, SiteKind};
@@ -95,11 +97,14 @@ impl Progress for Quiet<'_> {
 ///
 /// Methods that need no statistics run without `sequences` and without a forward pass. Otherwise the hidden states of all sequences are kept
 /// (4 bytes for each token and hidden number, twice that if sequential) and taken through one block at a time, whose weights are expanded to
-/// f32. Products of the model run on `team`, fits on the current pool of `rayon`; any number of threads in either gives the same bits.
+/// f32. The pass through blocks that [`CompressPlan::resume`] finds finished only moves the hidden states. Products of the model run on `team`,
+/// fits on the current pool of `rayon`; any number of threads in either gives the same bits.
 /// `progress` counts sites.
 ///
 /// # Errors
-/// [`Error::Fit`] of the first site that fails; [`Error::Cancelled`]; as [`calibrate`](crate::calibrate) for the sequences.
+/// [`Error::Fit`] of the first site that fails; [`Error::Cancelled`]; as [`calibrate`](crate::calibrate) for the sequences. With a folder to
+/// resume from, [`Error::ResumeKey`] if methods, propagation, model, calibration or version of the crate differ from those that made its blocks,
+/// and [`Error::Resume`] for a damaged block.
 pub fn compress(
     model: &Model,
     sequences: &[Vec<u32>],
@@ -108,10 +113,24 @@ pub fn compress(
     progress: &dyn Progress,
 ) -> Result<(Model, Vec<LayerReport>), Error> {
     let (block_needs, head_needs) = (needs(&plan.methods), needs(&plan.head));
-    let blind = block_needs.union(head_needs).is_empty();
-    let mut hidden = if blind { None } else { Some(Hidden::new(model, sequences, team)?) };
+    let layers = model.blocks().len();
     let mut driver = Driver { model, plan, progress, done: 0, out: model.clone(), reports: vec![] };
-    for layer in 0..model.blocks().len() {
+    let folder = plan.resume.as_ref().map(|path| resume::Folder::open(path, model, sequences, plan)).transpose()?;
+    let resumed = match &folder {
+        Some(folder) => driver.restore(folder)?,
+        None => 0,
+    };
+    let needed = if resumed < layers { block_needs.union(head_needs) } else { head_needs };
+    let mut hidden = if needed.is_empty() { None } else { Some(Hidden::new(model, sequences, team)?) };
+    for layer in 0..resumed {
+        if let Some(hidden) = &mut hidden {
+            driver.check(SiteId::Block { layer, kind: SiteKind::Qkv })?;
+            let seen = if plan.propagation == Propagation::Sequential { &driver.out } else { model };
+            hidden.skip(layer, &seen.blocks()[layer])?;
+        }
+    }
+    for layer in resumed..layers {
+        let first = driver.reports.len();
         match (&mut hidden, plan.propagation) {
             (Some(hidden), Propagation::Sequential) => driver.sequential(layer, hidden, block_needs)?,
             (Some(hidden), Propagation::FromFloat) => {
@@ -127,6 +146,9 @@ pub fn compress(
                 };
                 driver.side_by_side(layer, SiteKind::ALL.into_iter().map(unseen).collect::<Result<_, _>>()?)?;
             }
+        }
+        if let Some(folder) = &folder {
+            folder.save(layer, &driver.out, &driver.reports[first..])?;
         }
     }
     if !plan.head.is_empty() {
@@ -158,10 +180,26 @@ impl Driver<'_> {
         (self.model.blocks().len() * SiteKind::ALL.len()) as u64 + u64::from(!self.plan.head.is_empty())
     }
 
-    fn announce(&self, id: SiteId) -> Result<(), Error> {
-        if self.progress.cancelled() {
-            return Err(Error::Cancelled { before: id.to_string() });
+    /// Puts the blocks that are finished already, as far as they go without a gap, and tells how many.
+    fn restore(&mut self, folder: &resume::Folder) -> Result<usize, Error> {
+        for layer in 0..self.model.blocks().len() {
+            let Some((sites, reports)) = folder.load(layer)? else {
+                return Ok(layer);
+            };
+            for (kind, site) in SiteKind::ALL.into_iter().zip(sites) {
+                self.put(SiteId::Block { layer, kind }, (site, vec![]))?;
+            }
+            self.reports.extend(reports);
         }
+        Ok(self.model.blocks().len())
+    }
+
+    fn check(&self, next: SiteId) -> Result<(), Error> {
+        if self.progress.cancelled() { Err(Error::Cancelled { before: next.to_string() }) } else { Ok(()) }
+    }
+
+    fn announce(&self, id: SiteId) -> Result<(), Error> {
+        self.check(id)?;
         self.progress.step(self.done, self.total(), &id.to_string());
         Ok(())
     }
