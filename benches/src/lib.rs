@@ -2,4 +2,5 @@
 #![forbid(unsafe_code)]
 
 pub mod bandwidth;
+pub mod models;
 pub mod results;
