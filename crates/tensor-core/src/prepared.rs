@@ -69,6 +69,54 @@ pub(crate) struct Block {
     pub(crate) sums: [f32; 2],
 }
 
+/// Tokens of a [`Batch`].
+pub(crate) const BATCH: usize = 8;
+
+/// The same block of eight tokens, side by side.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C, align(64))]
+pub(crate) struct Batch {
+    /// Codes in -127..=127.
+    pub(crate) codes: [[i8; BLOCK]; BATCH],
+    /// What a code is multiplied with.
+    pub(crate) step: [f32; BATCH],
+    /// The sum of the codes times the step.
+    pub(crate) sum: [f32; BATCH],
+    /// Minus the sum of the codes.
+    pub(crate) minus: Minus,
+    /// The same of each half.
+    pub(crate) minus_halves: [Minus; 2],
+    /// The sum of each half's codes times the step.
+    pub(crate) sums: [[f32; BATCH]; 2],
+}
+
+/// An integer as both kinds of number.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub(crate) struct Minus {
+    pub(crate) float: [f32; BATCH],
+    pub(crate) int: [i32; BATCH],
+}
+
+impl Minus {
+    fn set(&mut self, t: usize, sum: i32) {
+        (self.float[t], self.int[t]) = (sum as f32, sum);
+    }
+}
+
+impl Batch {
+    fn set(&mut self, t: usize, block: &Block) {
+        self.codes[t] = block.codes;
+        self.step[t] = block.step;
+        self.sum[t] = block.sum;
+        self.minus.set(t, block.minus_int_sum);
+        for half in 0..2 {
+            self.minus_halves[half].set(t, block.minus_int_sums[half]);
+            self.sums[half][t] = block.sums[half];
+        }
+    }
+}
+
 /// An input `[tokens, n]` behind its [`Pre`], padded to blocks of 32 columns. Owns its buffers, refilled for each input.
 ///
 /// ```
@@ -88,6 +136,7 @@ pub struct Prepared {
     padded: usize,
     values: Vec<f32>,
     blocks: Vec<Block>,
+    batches: Vec<Batch>,
     sums: Vec<f32>,
     filled: Wants,
 }
@@ -109,6 +158,7 @@ impl Prepared {
             padded: 0,
             values: vec![],
             blocks: vec![],
+            batches: vec![],
             sums: vec![],
             filled: Wants::default(),
         }
@@ -143,10 +193,30 @@ impl Prepared {
                 Mode::Fast => {
                     self.blocks.resize(blocks, Block::default());
                     kernels::prepare::quantize(isa, &self.values, &mut self.blocks);
+                    self.gather_batches();
                 }
             }
         }
         Ok(())
+    }
+
+    /// Copies the blocks of all tokens that are not to be taken alone into batches, `[batches, blocks]`.
+    fn gather_batches(&mut self) {
+        let per_token = self.padded / BLOCK;
+        self.batches.resize(self.batches() * per_token, Batch::default());
+        if per_token == 0 {
+            return;
+        }
+        for (batch, tokens) in self.batches.chunks_exact_mut(per_token).zip(self.blocks.chunks(BATCH * per_token)) {
+            for (t, blocks) in tokens.chunks_exact(per_token).enumerate() {
+                batch.iter_mut().zip(blocks).for_each(|(batch, block)| batch.set(t, block));
+            }
+        }
+    }
+
+    /// Batches that take all tokens but one or two left over; the last may have empty places, whose results do not matter.
+    pub(crate) fn batches(&self) -> usize {
+        self.tokens / BATCH + usize::from(self.tokens % BATCH > 2)
     }
 
     /// The tier that kernels over this input run on.
@@ -196,6 +266,12 @@ impl Prepared {
     #[inline(always)]
     pub(crate) fn blocks(&self, token: usize) -> &[Block] {
         &self.blocks[token * self.padded / BLOCK..][..self.padded / BLOCK]
+    }
+
+    /// The blocks of a batch of tokens, in Fast mode.
+    #[inline(always)]
+    pub(crate) fn batch(&self, batch: usize) -> &[Batch] {
+        &self.batches[batch * self.padded / BLOCK..][..self.padded / BLOCK]
     }
 
     /// Sums of the values, per half block, in Exact mode.

@@ -1,24 +1,26 @@
-//! `y += x W^T` over a [`Grid`]: a panel's codes are unpacked once in registers and used for up to eight tokens.
+//! `y += x W^T` over a [`Grid`]: a panel's codes are unpacked once in registers for all tokens that are
+//! taken together: one or, in Exact, four here; eight in [`batch`].
 //!
 //! A lane is a row. Over a group of columns and per row: Fast sums `step * sum(q x)` of its blocks of 32, each an exact integer sum,
 //! Exact sums two fused chains over the even and odd columns of each block. The group then adds `scale *` that sum and, in an accumulator
 //! of its own, `offset * sum(x)`. This order depends on the format alone, so tiers, batch sizes and thread counts give the same bits.
 
+use super::batch;
 use crate::format::{BLOCK, Grid, Groups, Offset, PANEL, Stat, block_bytes, unpack};
 use crate::isa::Level;
-use crate::prepared::{Block, Mode, Prepared};
+use crate::prepared::{BATCH, Block, Mode, Prepared};
 use crate::simd::{Simd, WithSimd};
 use ndarray::ArrayViewMut2;
 use std::ops::Range;
 
 /// Groups whose statistics are decoded at a time, on the stack. Even, so that they are whole blocks; few, since the codes are not read
 /// meanwhile and their stream from memory runs dry.
-const CHUNK: usize = 8;
+pub(super) const CHUNK: usize = 8;
 
 /// A loop over the tokens of a batch, written out: accumulators of a loop that is not unrolled would live in memory.
 macro_rules! each {
     ($count:ident, |$t:ident| $body:block) => {
-        each!($count, $t, $body, 0 1 2 3 4 5 6 7)
+        each!($count, $t, $body, 0 1 2 3)
     };
     ($count:ident, $t:ident, $body:block, $($i:literal)*) => { $(
         if $i < $count {
@@ -32,48 +34,50 @@ macro_rules! each {
 pub(crate) fn accumulate(grid: &Grid, x: &Prepared, rows: Range<usize>, y: &mut ArrayViewMut2<'_, f32>) {
     let panels = rows.start / PANEL..rows.end.div_ceil(PANEL);
     let whole = grid.spec().group_size.is_multiple_of(BLOCK);
-    // Each of these is compiled for every tier, so batches are only for what prompts really go through.
     macro_rules! run {
-        ($bits:literal, $fast:literal, $exact:literal) => {
+        ($bits:literal) => {
             match (x.mode(), whole) {
-                (Mode::Fast, true) => tokens::<$bits, 1, true, $fast>(grid, x, panels, y),
-                (Mode::Fast, false) => tokens::<$bits, 2, true, 1>(grid, x, panels, y),
-                (Mode::Exact, true) => tokens::<$bits, 1, false, $exact>(grid, x, panels, y),
-                (Mode::Exact, false) => tokens::<$bits, 2, false, 1>(grid, x, panels, y),
+                (Mode::Fast, true) => fast_tokens::<$bits, 1>(grid, x, panels, y),
+                (Mode::Fast, false) => fast_tokens::<$bits, 2>(grid, x, panels, y),
+                (Mode::Exact, true) => exact_tokens::<$bits, 1>(grid, x, panels, y),
+                (Mode::Exact, false) => exact_tokens::<$bits, 2>(grid, x, panels, y),
             }
         };
     }
     match grid.spec().bits {
-        1 => run!(1, 1, 1),
-        2 => run!(2, 8, 4),
-        3 => run!(3, 8, 4),
-        4 => run!(4, 8, 4),
-        5 => run!(5, 8, 4),
-        6 => run!(6, 8, 4),
-        7 => run!(7, 1, 1),
-        _ => run!(8, 8, 4),
+        1 => run!(1),
+        2 => run!(2),
+        3 => run!(3),
+        4 => run!(4),
+        5 => run!(5),
+        6 => run!(6),
+        7 => run!(7),
+        _ => run!(8),
     }
 }
 
-/// Tokens in batches of `T`; one or two left over go alone, more fill a batch whose spare places repeat the last token.
-fn tokens<const BITS: u32, const PARTS: usize, const FAST: bool, const T: usize>(
-    grid: &Grid,
-    x: &Prepared,
-    panels: Range<usize>,
-    y: &mut ArrayViewMut2<'_, f32>,
-) {
-    let batch = if x.isa().level() == Level::Scalar { 1 } else { T };
-    let mut first = 0;
-    while first < x.tokens() {
+/// Tokens in batches of eight; one or two left over go alone. The reference takes each alone.
+fn fast_tokens<const BITS: u32, const PARTS: usize>(grid: &Grid, x: &Prepared, panels: Range<usize>, y: &mut ArrayViewMut2<'_, f32>) {
+    let batches = if x.isa().level() == Level::Scalar { 0 } else { x.batches() };
+    for (batch, first) in (0..batches).zip((0..).step_by(BATCH)) {
+        let count = (x.tokens() - first).min(BATCH);
+        x.isa().run(batch::Panels::<'_, '_, BITS, PARTS> { grid, batch: x.batch(batch), panels: panels.clone(), first, count, y });
+    }
+    for token in BATCH * batches..x.tokens() {
+        x.isa().run(Panels::<'_, '_, BITS, PARTS, true, 1> { grid, x, panels: panels.clone(), first: token, count: 1, y });
+    }
+}
+
+/// Tokens in batches of four, whose spare places repeat the last token.
+fn exact_tokens<const BITS: u32, const PARTS: usize>(grid: &Grid, x: &Prepared, panels: Range<usize>, y: &mut ArrayViewMut2<'_, f32>) {
+    let batch = if x.isa().level() == Level::Scalar { 1 } else { 4 };
+    for first in (0..x.tokens()).step_by(batch) {
         let count = (x.tokens() - first).min(batch);
-        if count <= 2 {
-            for token in first..first + count {
-                x.isa().run(Panels::<'_, '_, BITS, PARTS, FAST, 1> { grid, x, panels: panels.clone(), first: token, count: 1, y });
-            }
+        if count == 1 {
+            x.isa().run(Panels::<'_, '_, BITS, PARTS, false, 1> { grid, x, panels: panels.clone(), first, count, y });
         } else {
-            x.isa().run(Panels::<'_, '_, BITS, PARTS, FAST, T> { grid, x, panels: panels.clone(), first, count, y });
+            x.isa().run(Panels::<'_, '_, BITS, PARTS, false, 4> { grid, x, panels: panels.clone(), first, count, y });
         }
-        first += count;
     }
 }
 
@@ -95,7 +99,7 @@ impl WithSimd for Decode<'_> {
 }
 
 /// A statistic of a grid, and room to decode it.
-struct Source<'a> {
+pub(super) struct Source<'a> {
     stat: &'a Stat,
     in_place: Option<Groups<'a>>,
     all: usize,
@@ -104,13 +108,13 @@ struct Source<'a> {
 
 impl<'a> Source<'a> {
     #[inline(always)]
-    fn new(stat: &'a Stat, all: usize) -> Source<'a> {
+    pub(super) fn new(stat: &'a Stat, all: usize) -> Source<'a> {
         Source { stat, in_place: stat.in_place(), all, spare: [[0.0; PANEL]; CHUNK] }
     }
 
     /// The values of up to `CHUNK` groups of a panel.
     #[inline(always)]
-    fn open<S: Simd>(&mut self, s: S, panel: usize, groups: Range<usize>) -> Groups<'_> {
+    pub(super) fn open<S: Simd>(&mut self, s: S, panel: usize, groups: Range<usize>) -> Groups<'_> {
         match self.in_place {
             Some(places) => {
                 let groups = places.slice(panel * self.all + groups.start..panel * self.all + groups.end);

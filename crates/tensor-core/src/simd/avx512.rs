@@ -176,6 +176,12 @@ impl Simd for Avx512 {
         self.add_i32(acc[0], acc[1])
     }
     #[inline(always)]
+    fn dot_f32<const BITS: u32, const Q: usize>(self, codes: &[__m512i; Q], x: &[i8], _: &i32, minus_xsum: &f32) -> __m512 {
+        // Below 2^24, so every step is exact; the sum comes straight from memory, where as an integer it would cross over from a register.
+        let products = self.to_f32(self.dot::<BITS, Q>(codes, x, 0));
+        self.mul_add(self.splat((1u32 << (BITS - 1)) as f32), self.splat(*minus_xsum), products)
+    }
+    #[inline(always)]
     fn byte<const BITS: u32, const C: usize>(self, codes: __m512i) -> __m512 {
         let centre = (1i32 << (BITS - 1)) as f32;
         let shifted = unsafe {
