@@ -1,7 +1,7 @@
 //! Attention over a dense layer, cut into tasks by heads, queries and slabs.
 
 use crate::dense::{DenseLayer, SLAB, Stored, padded};
-use crate::kernels::{Finish, HEAD, Merge, Tile};
+use crate::kernels::{Finish, HEAD, Merge, ROWS, Tile};
 use crate::{KvLayer, Workspace};
 use ndarray::{ArrayView3, ArrayViewMut2, Axis};
 use scant_tensor_core::Ctx;
@@ -9,9 +9,6 @@ use std::ops::Range;
 
 /// Query tokens of a task.
 const QUERIES: usize = 16;
-/// Queries that go through a slab together.
-const ROWS: usize = 4;
-
 /// How one call is cut: tasks are (head, block of queries), and for a single block (head, slab). Either way partial results are merged
 /// slab by slab in order, so both give the same bits.
 struct Plan<'a, T> {
@@ -76,9 +73,14 @@ impl<T: Stored> Plan<'_, T> {
         self.layer.geometry().group()
     }
 
-    /// Numbers that a task owns: scores, a partial result, and its queries' states.
+    /// Numbers that a task owns: scores, a partial result, its queries side by side in eights, and their states.
     fn share(&self) -> usize {
-        ROWS * (SLAB + self.width) + self.rows(0) * self.width
+        ROWS * (SLAB + self.width) + self.queries() + self.rows(0) * self.width
+    }
+
+    /// Numbers of a task's queries.
+    fn queries(&self) -> usize {
+        self.rows(0).next_multiple_of(ROWS) * self.layer.geometry().key_dim
     }
 
     /// Queries of a block: tokens times the heads that share keys.
@@ -93,25 +95,32 @@ impl<T: Stored> Plan<'_, T> {
 
     /// The state of query `row` of a task's share.
     fn state<'s>(&self, share: &'s mut [f32], row: usize) -> &'s mut [f32] {
-        &mut share[ROWS * (SLAB + self.width) + row * self.width..][..self.width]
+        &mut share[ROWS * (SLAB + self.width) + self.queries() + row * self.width..][..self.width]
     }
 
     /// The queries of a block and of the heads that share `head`, over some slabs: leaves their states in `share`.
     fn run(&self, head: usize, block: usize, slabs: Range<usize>, share: &mut [f32]) {
-        let rows = self.rows(block);
-        share[ROWS * (SLAB + self.width)..].fill(0.0);
+        let (rows, key_dim) = (self.rows(block), self.layer.geometry().key_dim);
+        let (queries, states) = share[ROWS * (SLAB + self.width)..].split_at_mut(self.queries());
+        states.fill(0.0);
+        let queries = queries.as_chunks_mut::<ROWS>().0;
+        for row in 0..rows {
+            let (token, query_head) = self.query(head, block, row);
+            let q = self.q.index_axis(Axis(0), token);
+            let q = q.index_axis(Axis(0), query_head);
+            queries[row / ROWS * key_dim..].iter_mut().zip(q).for_each(|(side_by_side, q)| side_by_side[row % ROWS] = *q);
+        }
         let last = self.first + self.query(head, block, rows - 1).0;
         let from = self.layer.geometry().sees_from(self.first + block * QUERIES) / SLAB;
         for slab in slabs.start.max(from)..slabs.end.min(last / SLAB + 1) {
-            let mut row = 0;
-            while row < rows {
+            for row in (0..rows).step_by(ROWS) {
                 match rows - row {
                     1 => self.tile::<1>(head, block, row, slab, share),
                     2 => self.tile::<2>(head, block, row, slab, share),
                     3 => self.tile::<3>(head, block, row, slab, share),
+                    4 => self.tile::<4>(head, block, row, slab, share),
                     _ => self.tile::<ROWS>(head, block, row, slab, share),
                 }
-                row += ROWS;
             }
         }
     }
@@ -121,28 +130,29 @@ impl<T: Stored> Plan<'_, T> {
         let g = self.layer.geometry();
         let start = slab * SLAB;
         let (scores, rest) = share.split_at_mut(ROWS * SLAB);
-        let (partial, states) = rest.split_at_mut(ROWS * self.width);
+        let scores = scores.as_chunks_mut().0.first_chunk_mut().expect("room for the scores of `ROWS` queries");
+        let (partial, rest) = rest.split_at_mut(ROWS * self.width);
+        let (queries, states) = rest.split_at_mut(self.queries());
         let partial = &mut partial[..R * self.width];
         let sees = std::array::from_fn(|r| {
+            // Places behind the last query stay empty: they see nothing.
+            if row + r >= self.rows(block) {
+                return 0..0;
+            }
             let position = self.first + self.query(head, block, row + r).0;
             let clip = |position: usize| position.clamp(start, start + SLAB) - start;
             clip(g.sees_from(position))..clip(position + 1)
         });
-        let q = std::array::from_fn(|r| {
-            let (token, query_head) = self.query(head, block, row + r);
-            let q = self.q.index_axis_move(Axis(0), token).index_axis_move(Axis(0), query_head);
-            q.to_slice().expect("the caller checked that components are contiguous")
-        });
         let slab = self.layer.slab(start);
         self.ctx.isa.run(Tile::<'_, T, R> {
-            q,
+            q: &queries.as_chunks().0[row / ROWS * g.key_dim..],
             sees,
             keys: slab.keys(g, head),
             values: slab.values(g, head),
             key_dim: g.key_dim,
             scale: g.scale,
             softcap: g.softcap,
-            scores: &mut scores[..R * SLAB],
+            scores,
             partial,
         });
         let states = states[row * self.width..].chunks_exact_mut(self.width);

@@ -3,7 +3,7 @@
 //! Per query the order of every operation depends on positions alone: a score is one chain over the components, the softmax adds lanes
 //! panel by panel, and values are added token by token.
 
-use crate::dense::Stored;
+use crate::dense::{SLAB, Stored};
 use scant_tensor_core::simd::{Simd, WithSimd};
 use std::ops::Range;
 
@@ -13,10 +13,13 @@ const HIDDEN: f32 = -1e30;
 /// Numbers before the sums in a [`Partial`](Tile::partial): the largest score and the sum of weights, then padding.
 pub(crate) const HEAD: usize = 16;
 
-/// `R` queries of one key/value head over one slab.
+/// Queries that go through a slab together at most.
+pub(crate) const ROWS: usize = 8;
+
+/// `R` queries of one key/value head over one slab: 1 to 4, or 8.
 pub(crate) struct Tile<'a, T, const R: usize> {
-    /// Queries, `[key_dim]` each.
-    pub(crate) q: [&'a [f32]; R],
+    /// Queries side by side, `[key_dim]`; of a row the first `R` count.
+    pub(crate) q: &'a [[f32; ROWS]],
     /// Tokens of the slab that each query sees.
     pub(crate) sees: [Range<usize>; R],
     /// `[panels, key_dim, 16]`
@@ -26,8 +29,8 @@ pub(crate) struct Tile<'a, T, const R: usize> {
     pub(crate) key_dim: usize,
     pub(crate) scale: f32,
     pub(crate) softcap: Option<f32>,
-    /// `[R, tokens of a slab]`: room for the weights.
-    pub(crate) scores: &'a mut [f32],
+    /// Room for the weights.
+    pub(crate) scores: &'a mut [[f32; SLAB]; R],
     /// `[R, HEAD + padded value_dim]`: the result.
     pub(crate) partial: &'a mut [f32],
 }
@@ -36,50 +39,74 @@ impl<T: Stored, const R: usize> WithSimd for Tile<'_, T, R> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
-        let first = self.sees.iter().map(|r| r.start).min().unwrap_or(0) / 16;
-        let end = self.sees.iter().map(|r| r.end).max().unwrap_or(0).div_ceil(16);
+        let sees = || self.sees.iter().filter(|r| !r.is_empty());
+        let first = sees().map(|r| r.start).min().unwrap_or(0) / 16;
+        let end = sees().map(|r| r.end).max().unwrap_or(0).div_ceil(16);
         let mut panel = first;
+        // As many sums at a time as a tier has registers for.
         while panel < end {
-            if R <= 2 && end - panel >= 4 {
-                self.scores::<S, 4>(s, panel);
-                panel += 4;
-            } else if end - panel >= 2 {
-                self.scores::<S, 2>(s, panel);
-                panel += 2;
+            let left = end - panel;
+            panel += if R == 8 && S::WIDE && left >= 2 {
+                self.scores::<S, 8, 2>(s, 0, panel)
+            } else if R == 8 && S::WIDE {
+                self.scores::<S, 8, 1>(s, 0, panel)
+            } else if R == 8 {
+                self.scores::<S, 4, 1>(s, 0, panel);
+                self.scores::<S, 4, 1>(s, 4, panel)
+            } else if S::WIDE && R <= 2 && left >= 4 {
+                self.scores::<S, R, 4>(s, 0, panel)
+            } else if (S::WIDE || R <= 2) && left >= 2 {
+                self.scores::<S, R, 2>(s, 0, panel)
             } else {
-                self.scores::<S, 1>(s, panel);
-                panel += 1;
-            }
+                self.scores::<S, R, 1>(s, 0, panel)
+            };
         }
         self.softmax(s, first..end);
-        self.sum_values(s, 16 * first..16 * end);
+        let tokens = 16 * first..16 * end;
+        let chunks = self.partial.len() / R / 16 - HEAD / 16;
+        let mut chunk = 0;
+        while chunk < chunks {
+            let left = chunks - chunk;
+            chunk += if R == 8 && S::WIDE && left >= 2 {
+                self.values::<S, 8, 2>(s, 0, tokens.clone(), chunk)
+            } else if R == 8 && S::WIDE {
+                self.values::<S, 8, 1>(s, 0, tokens.clone(), chunk)
+            } else if R == 8 {
+                self.values::<S, 4, 1>(s, 0, tokens.clone(), chunk);
+                self.values::<S, 4, 1>(s, 4, tokens.clone(), chunk)
+            } else if S::WIDE && left >= 4 {
+                self.values::<S, R, 4>(s, 0, tokens.clone(), chunk)
+            } else if (S::WIDE || R <= 2) && left >= 2 {
+                self.values::<S, R, 2>(s, 0, tokens.clone(), chunk)
+            } else {
+                self.values::<S, R, 1>(s, 0, tokens.clone(), chunk)
+            };
+        }
     }
 }
 
 impl<T: Stored, const R: usize> Tile<'_, T, R> {
-    /// Scaled and capped scores of `P` panels.
+    /// Scaled and capped scores of `Q` queries from `row` on over `P` panels; returns `P`.
     #[inline(always)]
-    fn scores<S: Simd, const P: usize>(&mut self, s: S, panel: usize) {
-        let stride = self.scores.len() / R;
+    fn scores<S: Simd, const Q: usize, const P: usize>(&mut self, s: S, row: usize, panel: usize) -> usize {
         let keys: [&[[T; 16]]; P] = std::array::from_fn(|p| &self.keys.as_chunks().0[(panel + p) * self.key_dim..][..self.key_dim]);
-        let mut acc = [[s.splat(0.0); P]; R];
-        for j in 0..self.key_dim {
+        let mut acc = [[s.splat(0.0); P]; Q];
+        for (j, q) in self.q.iter().enumerate().take(self.key_dim) {
             // Loops, not closures: what a closure holds is compiled without the tier's instructions.
             let mut k = [s.splat(0.0); P];
-            for (k, keys) in k.iter_mut().zip(&keys) {
-                *k = T::load(s, &keys[j]);
+            for p in 0..P {
+                k[p] = T::load(s, &keys[p][j]);
             }
-            for (acc, q) in acc.iter_mut().zip(&self.q) {
-                let q = s.splat(q[j]);
-                for (acc, k) in acc.iter_mut().zip(&k) {
-                    *acc = s.mul_add(*k, q, *acc);
+            for r in 0..Q {
+                let q = s.splat(q[row + r]);
+                for p in 0..P {
+                    acc[r][p] = s.mul_add(k[p], q, acc[r][p]);
                 }
             }
         }
         let scale = s.splat(self.scale);
-        for (r, acc) in acc.into_iter().enumerate() {
-            let out = &mut self.scores[r * stride + 16 * panel..][..16 * P];
-            for (acc, out) in acc.into_iter().zip(out.as_chunks_mut().0) {
+        for (acc, scores) in acc.into_iter().zip(&mut self.scores[row..]) {
+            for (acc, out) in acc.into_iter().zip(scores[16 * panel..].as_chunks_mut().0) {
                 let mut score = s.mul(acc, scale);
                 if let Some(cap) = self.softcap {
                     score = s.mul(tanh(s, s.div(score, s.splat(cap))), s.splat(cap));
@@ -87,15 +114,15 @@ impl<T: Stored, const R: usize> Tile<'_, T, R> {
                 s.store(score, out);
             }
         }
+        P
     }
 
     /// Scores become weights `exp(score - max)`; what a query does not see weighs 0.
     #[inline(always)]
     fn softmax<S: Simd>(&mut self, s: S, panels: Range<usize>) {
-        let stride = self.scores.len() / R;
         let width = self.partial.len() / R;
-        for r in 0..R {
-            let scores = &mut self.scores[r * stride..][16 * panels.start..16 * panels.end];
+        for (r, scores) in self.scores.iter_mut().enumerate() {
+            let scores = &mut scores[16 * panels.start..16 * panels.end];
             if self.sees[r].is_empty() {
                 scores.fill(0.0);
                 self.partial[r * width..][..2].fill(0.0);
@@ -123,51 +150,34 @@ impl<T: Stored, const R: usize> Tile<'_, T, R> {
         }
     }
 
+    /// Sixteen components times `C` of the weighted sum of values, for `Q` queries from `row` on; returns `C`.
     #[inline(always)]
-    fn sum_values<S: Simd>(&mut self, s: S, tokens: Range<usize>) {
-        let chunks = self.partial.len() / R / 16 - HEAD / 16;
-        let mut chunk = 0;
-        while chunk < chunks {
-            if R <= 3 && chunks - chunk >= 4 {
-                self.value_chunks::<S, 4>(s, tokens.clone(), chunk);
-                chunk += 4;
-            } else if chunks - chunk >= 2 {
-                self.value_chunks::<S, 2>(s, tokens.clone(), chunk);
-                chunk += 2;
-            } else {
-                self.value_chunks::<S, 1>(s, tokens.clone(), chunk);
-                chunk += 1;
-            }
-        }
-    }
-
-    /// Sixteen components times `C` of the weighted sum of values.
-    #[inline(always)]
-    fn value_chunks<S: Simd, const C: usize>(&mut self, s: S, tokens: Range<usize>, chunk: usize) {
-        let stride = self.scores.len() / R;
+    fn values<S: Simd, const Q: usize, const C: usize>(&mut self, s: S, row: usize, tokens: Range<usize>, chunk: usize) -> usize {
         let width = self.partial.len() / R;
-        let row = width / 16 - HEAD / 16;
-        let values = &self.values.as_chunks::<16>().0[tokens.start * row..tokens.end * row];
-        let weights: [&[f32]; R] = std::array::from_fn(|r| &self.scores[r * stride..][tokens.clone()]);
-        let mut acc = [[s.splat(0.0); C]; R];
-        for (t, value) in values.chunks_exact(row).enumerate() {
+        let chunks = width / 16 - HEAD / 16;
+        let values = &self.values.as_chunks::<16>().0[tokens.start * chunks..tokens.end * chunks];
+        let Some(weights) = self.scores[row..].first_chunk::<Q>() else { return C };
+        let mut acc = [[s.splat(0.0); C]; Q];
+        for (value, t) in values.chunks_exact(chunks).zip(tokens.start..SLAB) {
+            let Some(value) = value[chunk..].first_chunk::<C>() else { return C };
             let mut v = [s.splat(0.0); C];
-            for (v, value) in v.iter_mut().zip(&value[chunk..]) {
-                *v = T::load(s, value);
+            for c in 0..C {
+                v[c] = T::load(s, &value[c]);
             }
-            for (acc, weights) in acc.iter_mut().zip(&weights) {
-                let weight = s.splat(weights[t]);
-                for (acc, v) in acc.iter_mut().zip(&v) {
-                    *acc = s.mul_add(*v, weight, *acc);
+            for r in 0..Q {
+                let weight = s.splat(weights[r][t]);
+                for c in 0..C {
+                    acc[r][c] = s.mul_add(v[c], weight, acc[r][c]);
                 }
             }
         }
         for (r, acc) in acc.into_iter().enumerate() {
-            let out = &mut self.partial[r * width + HEAD + 16 * chunk..][..16 * C];
+            let out = &mut self.partial[(row + r) * width + HEAD + 16 * chunk..][..16 * C];
             for (acc, out) in acc.into_iter().zip(out.as_chunks_mut().0) {
                 s.store(acc, out);
             }
         }
+        C
     }
 }
 

@@ -40,6 +40,7 @@ impl Simd for Avx512 {
     type F = __m512;
     type I = __m512i;
     type B = __m512i;
+    const WIDE: bool = true;
 
     #[inline(always)]
     fn call<W: WithSimd>(self, work: W) -> W::Out {

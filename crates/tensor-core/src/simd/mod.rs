@@ -51,6 +51,9 @@ pub trait Simd: Copy {
     /// Whether kernels take several tokens at a time. The reference does not, which saves a third of this crate's compile time.
     const BATCHES: bool = true;
 
+    /// Whether there are registers for 16 sums and more beside what they are made of.
+    const WIDE: bool = false;
+
     /// Does `work` as a function of its own, compiled once for this tier, where [`WithSimd::run`] would be inlined at every place.
     fn call<W: WithSimd>(self, work: W) -> W::Out;
 
