@@ -7,7 +7,7 @@
 #![expect(clippy::print_stdout, reason = "a program that prints text")]
 
 use scant_examples::args::{Args, Opt};
-use scant_examples::data;
+use scant_examples::{data, program};
 use scant_tensor_core::{Ctx, Mode, isa::Isa, team::Team};
 use scant_transformer::{Options, Path, Sampler, Sampling, Session, open};
 use std::io::Write;
@@ -28,7 +28,11 @@ const OPTIONS: &[Opt] = &[
     Opt { name: "quick", value: "", help: "a short run, for checks" },
 ];
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> std::process::ExitCode {
+    program::run(generate)
+}
+
+fn generate() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let args = Args::parse("generate [MODEL]: text from a GGUF file or a Hugging Face folder (default: the embedded model)", OPTIONS);
     let path = args.words.first().map_or_else(data::embedded_model, PathBuf::from);
     let limit = args.get("tokens", if args.flag("quick") { 20 } else { 120 })?;

@@ -73,7 +73,11 @@ struct Note {
     curve: Vec<Point>,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> std::process::ExitCode {
+    scant_examples::program::run(train)
+}
+
+fn train() -> Result<(), Box<dyn Error + Send + Sync>> {
     keep_pages();
     let args = Args::parse("Trains the embedded model.", OPTIONS);
     if args.flag("quick") {
@@ -112,7 +116,7 @@ struct Run {
 
 impl Run {
     /// The run in `folder`; a tokenizer is trained on `chars` characters if there is none.
-    fn open(folder: PathBuf, chars: usize) -> Result<Run, Box<dyn Error>> {
+    fn open(folder: PathBuf, chars: usize) -> Result<Run, Box<dyn Error + Send + Sync>> {
         std::fs::create_dir_all(&folder)?;
         let path = folder.join("tokenizer.json");
         if !path.exists() {
@@ -127,16 +131,16 @@ impl Run {
         self.folder.join("checkpoint.safetensors")
     }
 
-    fn trainer(&self) -> Result<Trainer, Box<dyn Error>> {
+    fn trainer(&self) -> Result<Trainer, Box<dyn Error + Send + Sync>> {
         Ok(Trainer::new(Llama::with_matching_heads(LlamaConfig::EMBEDDED, SEED)?, AdamW::default(), CLIP, SHARDS))
     }
 
-    fn piece(&self, piece: &str) -> Result<u32, Box<dyn Error>> {
+    fn piece(&self, piece: &str) -> Result<u32, Box<dyn Error + Send + Sync>> {
         Ok(self.tokenizer.token_to_id(piece).ok_or_else(|| format!("the tokenizer has no piece {piece}"))?)
     }
 
     /// Rows `first..` of the training text as a batch; each shard's rows are made on a thread of their own.
-    fn batch(&self, stage: &Stage, first: u64) -> Result<Batch, Box<dyn Error>> {
+    fn batch(&self, stage: &Stage, first: u64) -> Result<Batch, Box<dyn Error + Send + Sync>> {
         let story =
             StoryParams { chars: 0, breadth: stage.breadth, recitals: stage.recitals, stories: stage.stories, filler: stage.filler };
         let (bos, eos) = (self.piece(BOS)?, self.piece(EOS)?);
@@ -169,7 +173,7 @@ impl Run {
     }
 
     /// Trains until `most` tokens or seconds, then through the last phase.
-    fn train(&self, most: (f64, f64), resume: bool) -> Result<(), Box<dyn Error>> {
+    fn train(&self, most: (f64, f64), resume: bool) -> Result<(), Box<dyn Error + Send + Sync>> {
         let (mut trainer, mut note) = (self.trainer()?, Note::default());
         if resume {
             note = serde_json::from_value(trainer.resume(self.checkpoint())?)?;
@@ -219,7 +223,7 @@ impl Run {
     }
 
     /// Perplexity and recall on held-out text, `effort` times a quick look; and the windows of the former.
-    fn measure(&self, trainer: &Trainer, loss: f64, seconds: f64, effort: usize) -> Result<(Point, usize), Box<dyn Error>> {
+    fn measure(&self, trainer: &Trainer, loss: f64, seconds: f64, effort: usize) -> Result<(Point, usize), Box<dyn Error + Send + Sync>> {
         let model = &mut Measured { model: trainer.model(), tape: Tape::new() };
         let text = stories::text(&StoryParams::default(), HELD_OUT_SEEDS, 40_000 * effort);
         let ids = encode(&self.tokenizer, &text).map_err(|e| e.to_string())?.ids;
@@ -236,7 +240,7 @@ impl Run {
     }
 
     /// The model, its tokenizer and the log of its training.
-    fn export(&self, trainer: &Trainer, note: &Note, folder: &Path, effort: usize) -> Result<(), Box<dyn Error>> {
+    fn export(&self, trainer: &Trainer, note: &Note, folder: &Path, effort: usize) -> Result<(), Box<dyn Error + Send + Sync>> {
         trainer.model().export(folder, self.piece(BOS)?, self.piece(EOS)?)?;
         self.tokenizer.save(folder.join("tokenizer.json"), true).map_err(|e| e.to_string())?;
         let loss = note.curve.last().map_or(f64::NAN, |p| p.loss);
@@ -305,7 +309,7 @@ impl Mean {
 }
 
 /// Thirty steps with a tokenizer of little text: the loss must fall.
-fn quick() -> Result<(), Box<dyn Error>> {
+fn quick() -> Result<(), Box<dyn Error + Send + Sync>> {
     let folder = std::env::temp_dir().join(format!("scant-train-embedded-{}", std::process::id()));
     let run = Run::open(folder.clone(), 600_000)?;
     let (mut trainer, mut losses) = (run.trainer()?, vec![]);

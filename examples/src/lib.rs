@@ -7,6 +7,7 @@ pub mod data;
 pub mod embedded;
 pub mod judge;
 pub mod method;
+pub mod program;
 pub mod sequences;
 pub mod svg;
 pub mod table;

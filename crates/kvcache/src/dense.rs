@@ -219,7 +219,9 @@ impl<T: Stored> KvLayer for DenseLayer<T> {
     }
 
     fn truncate(&mut self, len: usize) -> Result<(), Error> {
-        if len > self.len || self.geometry.sees_from(len) < self.base && len < self.len {
+        // Whoever starts again from nothing needs nothing that was given up.
+        let lost = len > 0 && self.geometry.sees_from(len) < self.base;
+        if len > self.len || lost && len < self.len {
             return Err(Error::NotTruncatable { requested: len, len: self.len, held_from: self.base });
         }
         self.len = len;

@@ -146,6 +146,9 @@ impl Site {
     /// # Errors
     /// [`Error::Shape`] if `x` or `y` has another shape.
     pub fn forward(&self, ctx: &Ctx<'_>, x: ArrayView2<'_, f32>, ws: &mut Workspace, mut y: ArrayViewMut2<'_, f32>) -> Result<(), Error> {
+        if !has_rows(&y) {
+            return into_rows(y, |rows| self.forward(ctx, x, ws, rows));
+        }
         self.prepare(ctx, x, ws, &y)?;
         let (prepared, staged) = self.run_stages(ctx, ws);
         ctx.team.split(y.view_mut(), &self.cuts, |i, mut y| {
@@ -173,6 +176,9 @@ impl Site {
         ws: &mut Workspace,
         mut y: ArrayViewMut2<'_, f32>,
     ) -> Result<(), Error> {
+        if !has_rows(&y) {
+            return into_rows(y, |rows| self.forward_dense(ctx, x, ws, rows));
+        }
         self.prepare(ctx, x, ws, &y)?;
         let (prepared, _) = self.run_stages(ctx, ws);
         let x = prepared.values();
@@ -267,6 +273,19 @@ impl Site {
         }
         self.pre.out_of_weights(out.insert_axis(Axis(0)))
     }
+}
+
+/// Whether the rows of `y` are each in one piece, as threads want them.
+fn has_rows(y: &ArrayViewMut2<'_, f32>) -> bool {
+    y.ncols() <= 1 || y.nrows() == 0 || y.strides()[1] == 1 && (y.nrows() == 1 || y.strides()[0] > 0)
+}
+
+/// For an output that lies otherwise.
+fn into_rows(mut y: ArrayViewMut2<'_, f32>, f: impl FnOnce(ArrayViewMut2<'_, f32>) -> Result<(), Error>) -> Result<(), Error> {
+    let mut rows = Array2::zeros(y.dim());
+    f(rows.view_mut())?;
+    y.assign(&rows);
+    Ok(())
 }
 
 /// The bias where nothing comes between it and the sum, else 0.

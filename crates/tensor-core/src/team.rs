@@ -40,6 +40,8 @@ struct Shared {
     crew: Apart<Crew>,
     /// For each thread, the next task of its share.
     next: Box<[Apart<AtomicUsize>]>,
+    /// Whether there are more threads than cores.
+    crowded: bool,
 }
 
 /// What the leader writes and workers read.
@@ -150,6 +152,10 @@ impl Shared {
                 }
                 std::hint::spin_loop();
             }
+            // Another worker, or the leader, may be waiting for this very core.
+            if self.crowded {
+                std::thread::yield_now();
+            }
             if start.elapsed() > SPIN {
                 break;
             }
@@ -170,18 +176,26 @@ impl Shared {
 }
 
 impl Team {
-    /// `threads` threads, of which the caller is one; 0 counts as 1.
+    /// The most threads of a team.
+    pub const MOST: usize = 1024;
+
+    /// `threads` threads, of which the caller is one; 0 counts as 1, and of more than [`Team::MOST`] no more are made.
+    ///
+    /// More threads than cores only get in each other's way: a step ends when the last of them has had its turn.
     pub fn new(threads: usize) -> Team {
+        let threads = threads.min(Team::MOST);
         let step =
             Step { epoch: AtomicUsize::new(0), tasks: AtomicUsize::new(0), job: UnsafeCell::new(None), stop: AtomicBool::new(false) };
         let crew = Crew { inside: AtomicUsize::new(0), asleep: AtomicUsize::new(0), panicked: AtomicBool::new(false) };
         let next = (0..threads.max(1)).map(|_| Apart(AtomicUsize::new(0))).collect();
-        let shared = Arc::new(Shared { step: Apart(step), crew: Apart(crew), next });
+        let crowded = std::thread::available_parallelism().is_ok_and(|cores| threads > cores.get());
+        let shared = Arc::new(Shared { step: Apart(step), crew: Apart(crew), next, crowded });
         let spawn = |me| {
             let shared = shared.clone();
-            std::thread::spawn(move || shared.worker(me))
+            std::thread::Builder::new().spawn(move || shared.worker(me)).ok()
         };
-        Team { workers: (1..threads).map(spawn).collect(), shared, turn: Mutex::new(()) }
+        // Where the system gives no more threads those that there are do the work: any thread takes what another leaves.
+        Team { workers: (1..threads).map_while(spawn).collect(), shared, turn: Mutex::new(()) }
     }
 
     /// Threads, the caller included.
@@ -217,6 +231,9 @@ impl Team {
         shared.step.epoch.fetch_add(1, Ordering::SeqCst);
         // SeqCst for the look after closing, which includes acquire for what the tasks of others wrote.
         while shared.crew.inside.load(Ordering::SeqCst) > 0 {
+            if shared.crowded {
+                std::thread::yield_now();
+            }
             std::hint::spin_loop();
         }
         // SAFETY: the step is closed and nobody is inside: this is the only access.
@@ -235,6 +252,9 @@ impl Team {
     /// If `cuts` overlap, descend or leave `y`, if the rows of `y` are not contiguous, or if `f` panics.
     pub fn split(&self, mut y: ArrayViewMut2<'_, f32>, cuts: &[Range<usize>], f: impl Fn(usize, ArrayViewMut2<'_, f32>) + Sync) {
         let (tokens, columns) = y.dim();
+        if tokens == 0 {
+            return;
+        }
         let mut end = 0;
         for cut in cuts {
             assert!(end <= cut.start && cut.start <= cut.end && cut.end <= columns, "Team::split: cut {cut:?} of {columns} columns");

@@ -2,7 +2,7 @@
 
 use crate::kernels::{Gate, RmsNorm, RmsNormInPlace, Rotate, Softcap};
 use crate::model::Block;
-use crate::{Config, Error, Model, SiteId, SiteKind};
+use crate::{Config, Error, Model, Rope, SiteId, SiteKind};
 use ndarray::{Array2, ArrayView2, ArrayView3, ArrayViewMut2, ShapeBuilder};
 use scant_kvcache::{DenseLayer, KvLayer};
 use scant_tensor_core::{Ctx, Site};
@@ -54,6 +54,8 @@ pub struct Scratch {
     site: scant_tensor_core::Workspace,
     kv: scant_kvcache::Workspace,
     angles: Vec<Angles>,
+    /// What `angles` are for.
+    ropes: (usize, Vec<Rope>),
     pub(crate) cuts: Vec<Range<usize>>,
 }
 
@@ -68,7 +70,9 @@ struct Angles {
 impl Scratch {
     /// Makes the rotations of `positions`, for every kind that the model has.
     pub(crate) fn rotate_for(&mut self, config: &Config, positions: Range<usize>) {
-        if self.angles.len() != config.ropes.len() {
+        // Nothing keeps a caller from taking the same buffers to another model.
+        if self.ropes.0 != config.head_dim || self.ropes.1 != config.ropes {
+            self.ropes = (config.head_dim, config.ropes.clone());
             let kinds = config.ropes.iter();
             self.angles = kinds.map(|r| Angles { frequencies: r.frequencies(config.head_dim), ..Angles::default() }).collect();
         }
@@ -366,8 +370,9 @@ impl Model {
     ) -> Result<(), Error> {
         let c = self.config();
         let rows = x.nrows();
-        if lengths.iter().sum::<usize>() != rows {
-            return Err(Error::Lengths { lengths: lengths.iter().sum(), rows });
+        let sum = lengths.iter().fold(0, |sum: usize, len| sum.saturating_add(*len));
+        if sum != rows {
+            return Err(Error::Lengths { lengths: sum, rows });
         }
         let site = SiteId::Block { layer, kind: SiteKind::Qkv };
         scant_tensor_core::Error::check_shape("stream", &[rows, c.hidden], x.shape()).map_err(|source| Error::Site { site, source })?;
@@ -375,13 +380,17 @@ impl Model {
         if longest > c.context {
             return Err(Error::Context { tokens: longest, context: c.context });
         }
+        if rows == 0 {
+            return Ok(());
+        }
         scratch.rotate_for(c, 0..longest);
+        let lengths = || lengths.iter().filter(|len| **len > 0);
         let mut positions = Vec::with_capacity(rows);
-        lengths.iter().for_each(|len| positions.extend(0..*len));
+        lengths().for_each(|len| positions.extend(0..*len));
         let mut caches =
-            lengths.iter().map(|_| DenseLayer::<f32>::new(c.geometry(layer)?).map_err(Error::from)).collect::<Result<Vec<_>, _>>()?;
+            lengths().map(|_| DenseLayer::<f32>::new(c.geometry(layer)?).map_err(Error::from)).collect::<Result<Vec<_>, _>>()?;
         let mut end = 0;
-        let mut sequences = lengths.iter().zip(&mut caches).map(|(len, cache)| {
+        let mut sequences = lengths().zip(&mut caches).map(|(len, cache)| {
             end += len;
             Sequence { rows: end - len..end, cache }
         });

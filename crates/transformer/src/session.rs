@@ -97,7 +97,8 @@ impl<'m> Session<'m> {
     /// Appends a prompt and returns the logits `[vocabulary]` of what follows its last token.
     ///
     /// # Errors
-    /// [`Error::NoTokens`]; [`Error::Token`]; [`Error::Context`] beyond the model's context. The sequence is as it was before.
+    /// [`Error::NoTokens`]; [`Error::Token`]; [`Error::Context`] beyond the model's context: the sequence is as it was before. So it is after
+    /// other errors (numbers that are not finite), unless layers with windows have moved on; then it is empty.
     pub fn prefill(&mut self, tokens: &[u32]) -> Result<&[f32], Error> {
         let Some(last) = tokens.len().checked_sub(1) else {
             return Err(Error::NoTokens);
@@ -115,7 +116,7 @@ impl<'m> Session<'m> {
     /// Appends one token and returns the logits `[vocabulary]` of what follows it. Takes no heap where the cache has room.
     ///
     /// # Errors
-    /// [`Error::Token`]; [`Error::Context`] beyond the model's context. The sequence is as it was before.
+    /// [`Error::Token`]; [`Error::Context`] beyond the model's context; otherwise as [`prefill`](Session::prefill).
     pub fn decode(&mut self, token: u32) -> Result<&[f32], Error> {
         self.stream(&[token], Path::Panel, |session, _| session.head(0..1, Path::Panel))?;
         Ok(&self.logits)
@@ -149,6 +150,9 @@ impl<'m> Session<'m> {
         if start + tokens.len() > c.context {
             return Err(Error::Context { tokens: start + tokens.len(), context: c.context });
         }
+        if let Some(token) = tokens.iter().find(|token| **token as usize >= c.vocabulary) {
+            return Err(Error::Token { token: *token, vocabulary: c.vocabulary });
+        }
         let chunk = self.options.chunk.max(1);
         let mut result = Ok(());
         for (i, part) in tokens.chunks(chunk).enumerate() {
@@ -159,8 +163,8 @@ impl<'m> Session<'m> {
             }
         }
         if result.is_err() {
-            // Some layers may have the tokens and some not.
-            self.cache.truncate(start)?;
+            // Some layers may have the tokens and some not, and one with a window may have given up for them what it would need again.
+            self.cache.truncate(start).or_else(|_| self.cache.truncate(0))?;
         }
         result
     }

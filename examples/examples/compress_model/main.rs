@@ -19,7 +19,7 @@ use scant_examples::args::{Args, Opt};
 use scant_examples::bar::Bar;
 use scant_examples::judge::{Judged, judge, speed};
 use scant_examples::method::{DEFAULT, method};
-use scant_examples::{data, sequences};
+use scant_examples::{data, program, sequences};
 use scant_tensor_core::isa::Isa;
 use scant_tensor_core::team::Team;
 use scant_tensor_core::{Ctx, Mode};
@@ -30,6 +30,11 @@ use std::time::Instant;
 const OPTIONS: &[Opt] = &[
     Opt { name: "method", value: "LIST", help: "methods, by comma: rtn-4-g64, gptq-3-g128-act (default: 8, 4, 3 and 2 bits)" },
     Opt { name: "save", value: "METHOD", help: "the one that is saved (default gptq-4-g64, or the last of the list)" },
+    Opt {
+        name: "also",
+        value: "FILES",
+        help: "models compressed elsewhere, by comma, to be judged beside: such as GGUF files of the same model",
+    },
     Opt { name: "head", value: "METHOD", help: "compresses the head and embedding too, for instance by rtn-8-g64 (default: kept)" },
     Opt { name: "propagation", value: "ORDER", help: "sequential (the default) or from-float" },
     Opt { name: "off-grid", value: "", help: "first move the weights off the grid they were stored on, as comparisons on GGUF files need" },
@@ -48,7 +53,11 @@ const OPTIONS: &[Opt] = &[
     Opt { name: "quick", value: "", help: "three methods and few windows, in seconds" },
 ];
 
-fn main() -> Result<()> {
+fn main() -> std::process::ExitCode {
+    program::run(compress_model)
+}
+
+fn compress_model() -> Result<()> {
     let args = Args::parse("compress_model [MODEL]: a GGUF file, a Hugging Face folder or a saved model, compressed and judged", OPTIONS);
     let quick = args.flag("quick");
     let threads = args.get("threads", std::thread::available_parallelism()?.get())?;
@@ -71,7 +80,7 @@ fn main() -> Result<()> {
     let tokenizer = model.tokenizer()?;
     let read = |option: &str, seeds, count| -> Result<Vec<Vec<u32>>> {
         Ok(match args.value(option) {
-            Some(file) => sequences::of_text(tokenizer, &std::fs::read_to_string(file)?, count, window)?,
+            Some(file) => sequences::of_text(tokenizer, &program::text(file)?, count, window)?,
             None => sequences::of_stories(tokenizer, seeds, count, window)?,
         })
     };
@@ -99,6 +108,15 @@ fn main() -> Result<()> {
         let start = Instant::now();
         let (compressed, _) = compress(&rows[0].model, &calibration, &plan(name)?, &team, &Bar::new(name.clone()))?;
         rows.push(Row::new(name.clone(), compressed, start.elapsed().as_secs_f64())?);
+    }
+
+    for file in args.value("also").into_iter().flat_map(|list| list.split(',')) {
+        let other = open(Path::new(file.trim()))?;
+        rows.push(Row::new(
+            Path::new(file.trim()).file_stem().map_or(file.into(), |stem| stem.to_string_lossy()).into_owned(),
+            other,
+            0.0,
+        )?);
     }
 
     // Quality in Exact mode, all models over the same windows so that the reference is computed once; the chosen one in Fast mode beside them.

@@ -12,6 +12,7 @@
 
 mod cost;
 mod faithful;
+mod fast;
 mod golden;
 mod off_grid;
 mod package;
@@ -63,6 +64,13 @@ const CHECKS: &[Check] = &[
         needs: &[SMOLLM2, TEST],
         quick: true,
         run: off_grid::run,
+    },
+    Check {
+        name: "fast",
+        says: "8-bit activations move SmolLM2 and Gemma 3 by less than .01 nats a token",
+        needs: &[SMOLLM2, GEMMA, TEST],
+        quick: false,
+        run: fast::run,
     },
     Check {
         name: "gguf",

@@ -1,5 +1,6 @@
 //! Writing a file whole or not at all.
 
+use std::borrow::Cow;
 use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use super::error::FileError;
 /// stay valid where the system keeps open files (not on Windows, where replacing a mapped file is an error).
 ///
 /// # Errors
-/// [`FileError::Io`] with what `write` returned or the file system said; the temporary file is gone then.
+/// [`FileError::Io`] if `path` is something other than a file, or a file that may not be written; with what `write` returned or the file system said; the temporary file is gone then.
 ///
 /// ```
 /// use std::io::Write;
@@ -30,7 +31,8 @@ use super::error::FileError;
 /// # Ok::<(), scant_tensor_core::file::FileError>(())
 /// ```
 pub fn replace(path: impl AsRef<Path>, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), FileError> {
-    let path = path.as_ref();
+    let named = path.as_ref();
+    let path = &*target(named).map_err(|e| FileError::io("write", named, e))?;
     let (file, partial) = create_beside(path).map_err(|e| FileError::io("write", path, e))?;
     let written = write_and_rename(file, &partial, path, write);
     if written.is_err() {
@@ -38,6 +40,18 @@ pub fn replace(path: impl AsRef<Path>, write: impl FnOnce(&mut dyn Write) -> io:
         let _ = fs::remove_file(&partial);
     }
     written.map_err(|e| FileError::io("write", path, e))
+}
+
+/// What is to be replaced: behind a link the file that it names.
+fn target(path: &Path) -> io::Result<Cow<'_, Path>> {
+    let is_link = fs::symlink_metadata(path).is_ok_and(|m| m.is_symlink());
+    let path = if is_link { Cow::Owned(fs::canonicalize(path)?) } else { Cow::Borrowed(path) };
+    match fs::metadata(&path) {
+        // Renaming would put a file in the place of a device or a pipe.
+        Ok(m) if !m.is_file() => Err(io::Error::other("there is something that is not a regular file")),
+        Ok(m) if m.permissions().readonly() => Err(io::ErrorKind::PermissionDenied.into()),
+        _ => Ok(path),
+    }
 }
 
 fn create_beside(path: &Path) -> io::Result<(fs::File, PathBuf)> {
@@ -64,6 +78,9 @@ fn write_and_rename(file: fs::File, partial: &Path, path: &Path, write: impl FnO
     let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
     // Before the rename: else a crash could leave the new name on a file without its bytes.
     file.sync_all()?;
+    if let Ok(old) = fs::metadata(path) {
+        file.set_permissions(old.permissions())?;
+    }
     drop(file);
     fs::rename(partial, path)?;
     // The new name is kept by the folder. Some file systems cannot flush folders; the file is whole either way.

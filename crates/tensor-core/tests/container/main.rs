@@ -152,6 +152,30 @@ fn a_failed_save_leaves_the_old_file_whole() {
 }
 
 #[test]
+#[cfg(unix)]
+fn only_files_that_may_be_written_are_replaced() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::net::UnixListener;
+    let folder = Folder::new("replaced");
+    let (file, link, socket) = (folder.path("file"), folder.path("link"), folder.path("socket"));
+    Writer::new("old", 1).save(&file).unwrap();
+    symlink(&file, &link).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+    Writer::new("new", 1).save(&link).unwrap();
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_eq!(File::read(&file).unwrap().description().unwrap().kind(), "new");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
+
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o440)).unwrap();
+    assert!(Writer::new("newer", 1).save(&file).is_err());
+    let _listener = UnixListener::bind(&socket).unwrap();
+    let error = Writer::new("new", 1).save(&socket).unwrap_err();
+    assert!(std::error::Error::source(&error).unwrap().to_string().contains("not a regular file"));
+    symlink(folder.path("nothing"), folder.path("dangling")).unwrap();
+    assert!(Writer::new("new", 1).save(folder.path("dangling")).is_err());
+}
+
+#[test]
 fn the_writer_refuses_what_does_not_fit() {
     let mut writer = Writer::new("k", 1);
     let error = writer.add("a", Dtype::F16, [4, 8], vec![0; 60]).unwrap_err().to_string();

@@ -83,6 +83,15 @@ fn inputs_and_outputs_of_other_strides_do() {
     site.forward(&ctx, x, &mut Workspace::default(), y.slice_mut(s![.., 50..50 + site.outputs()])).unwrap();
     let want = forward(&site, Mode::Fast, 1, x.to_owned().view(), false);
     assert_same(y.slice(s![.., 50..50 + site.outputs()]), want.view(), "strided");
+    let mut columns = Array2::zeros((site.outputs(), 4)).reversed_axes();
+    site.forward(&ctx, x, &mut Workspace::default(), columns.view_mut()).unwrap();
+    assert_same(columns.view(), want.view(), "column by column");
+    columns.fill(7.0);
+    site.forward_dense(&ctx, x, &mut Workspace::default(), columns.view_mut()).unwrap();
+    assert_same(columns.view(), forward(&site, Mode::Fast, 1, x.to_owned().view(), true).view(), "column by column, dense");
+    for run in [Site::forward, Site::forward_dense] {
+        run(&site, &ctx, x.slice(s![..0, ..]), &mut Workspace::default(), columns.slice_mut(s![..0, ..])).unwrap();
+    }
     assert!(y.slice(s![.., ..50]).iter().chain(y.slice(s![.., 50 + site.outputs()..])).all(|y| *y == 0.0));
 }
 

@@ -80,6 +80,7 @@ impl Config {
             "attention_scale" => key("attention.scale"),
             "attention_softcap" => key("attn_logit_softcapping"),
             "logit_softcap" => key("final_logit_softcapping"),
+            "rope_scaling" => key("rope.scaling.factor"),
             _ => key("rope.freq_base"),
         })
     }
@@ -99,7 +100,13 @@ fn rope_scaling(file: &File, key: &dyn Fn(&str) -> String, head_dim: usize) -> R
         return Ok(RopeScaling::Divisors(divisors));
     }
     match file.get_optional::<&str>(&key("rope.scaling.type"))? {
-        None | Some("none") => Ok(RopeScaling::None),
+        Some("none") => Ok(RopeScaling::None),
+        // As llama.cpp reads it: a factor alone is a linear one, and so is its older key.
+        None => {
+            let factor = file.get_optional::<f32>(&key("rope.scaling.factor"))?;
+            let factor = factor.or(file.get_optional(&key("rope.scale_linear"))?);
+            Ok(factor.filter(|f| *f != 0.0 && *f != 1.0).map_or(RopeScaling::None, RopeScaling::Linear))
+        }
         Some("linear") => Ok(RopeScaling::Linear(required(file, &key("rope.scaling.factor"))?)),
         Some(other) => {
             let want = "known are none and linear".to_owned();

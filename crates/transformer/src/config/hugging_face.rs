@@ -75,6 +75,19 @@ impl Config {
         let global = object("full_attention").or(parameters);
         let local = Keys(object("sliding_attention").unwrap_or(&Value::Null));
         let base = keys.float("rope_theta")?.or(Keys(global.unwrap_or(&Value::Null)).float("rope_theta")?);
+        if let Some(scaling) = keys.get("rope_scaling").filter(|v| !v.is_object()) {
+            let want = "it should be an object or null".to_owned();
+            return Err(Error::BadKey { key: "rope_scaling".to_owned(), value: scaling.to_string(), want });
+        }
+        // What would be another model if it were passed over.
+        if let Some(quantization) = keys.get("quantization_config") {
+            let want = "checkpoints that are quantized already are read as GGUF only".to_owned();
+            return Err(Error::BadKey { key: "quantization_config".to_owned(), value: quantization.to_string(), want });
+        }
+        if let Some(part) = keys.float("partial_rotary_factor")?.filter(|part| *part != 1.0) {
+            let want = "positions that turn a part of each head are not supported".to_owned();
+            return Err(Error::BadKey { key: "partial_rotary_factor".to_owned(), value: part.to_string(), want });
+        }
         let scaling = rope_scaling(&Keys(keys.get("rope_scaling").or(global).unwrap_or(&Value::Null)))?;
         let (ropes, layers) = if gemma {
             let local = keys.float("rope_local_base_freq")?.or(local.float("rope_theta")?).unwrap_or(1e4);
@@ -120,6 +133,7 @@ impl Config {
                 "attention_scale" => "query_pre_attn_scalar",
                 "attention_softcap" => "attn_logit_softcapping",
                 "logit_softcap" => "final_logit_softcapping",
+                "rope_scaling" => "rope_scaling",
                 _ => "rope_theta",
             };
             key.to_owned()

@@ -200,6 +200,19 @@ impl Config {
             if !(rope.base.is_finite() && rope.base > 0.0) {
                 return bad("rope_base", &rope.base, "it must be above 0");
             }
+            let wrong = |x: &&f32| !(x.is_normal() && **x > 0.0);
+            let (numbers, order) = match &rope.scaling {
+                RopeScaling::None => (vec![], true),
+                RopeScaling::Linear(factor) => (vec![*factor], true),
+                RopeScaling::Divisors(divisors) => (divisors.clone(), true),
+                RopeScaling::Llama3 { factor, low, high, context } => (vec![*factor, *low, *high, *context], low < high),
+            };
+            if let Some(number) = numbers.iter().find(wrong) {
+                return bad("rope_scaling", number, "its numbers must be above 0");
+            }
+            if !order {
+                return bad("rope_scaling", &format!("{:?}", rope.scaling), "the low factor must be below the high one");
+            }
         }
         if let Some(rope) = self.layers.iter().map(|l| l.rope).find(|rope| *rope >= self.ropes.len()) {
             return bad("rope", &rope, &format!("there are {} kinds of positions", self.ropes.len()));
@@ -211,7 +224,7 @@ impl Config {
             ("logit_softcap", self.logit_softcap),
         ];
         for (name, value) in positive {
-            if let Some(value) = value.filter(|v| !v.is_finite() || *v <= 0.0) {
+            if let Some(value) = value.filter(|v| !v.is_normal() || *v <= 0.0) {
                 return bad(name, &value, "it must be a number above 0");
             }
         }

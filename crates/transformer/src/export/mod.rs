@@ -74,7 +74,7 @@ fn describe(writer: &mut Writer<'_>, c: &Config) -> Result<(), Error> {
         ("rope.dimension_count", c.head_dim),
     ];
     for (k, value) in counts {
-        writer.set(&key(k), value as u64 as u32)?;
+        writer.set(&key(k), number(k, value)?)?;
     }
     writer.set(&key("attention.layer_norm_rms_epsilon"), c.norm_eps)?;
     if c.attention_scale != 1.0 / (c.head_dim as f32).sqrt() {
@@ -115,6 +115,12 @@ fn unsaid(key: &str, value: String, architecture: &str) -> Error {
     Error::BadKey { key: key.to_owned(), value, want: format!("a GGUF file of architecture `{architecture}` cannot say that") }
 }
 
+/// As the file's 32 bits.
+fn number(key: &str, value: usize) -> Result<u32, Error> {
+    let want = format!("it must be at most {} in a GGUF file", u32::MAX);
+    u32::try_from(value).map_err(|_| Error::BadKey { key: key.to_owned(), value: value.to_string(), want })
+}
+
 /// All layers alike. Returns their positions.
 fn describe_llama_layers<'c>(writer: &mut Writer<'_>, c: &'c Config) -> Result<&'c Rope, Error> {
     let first = c.layers[0];
@@ -122,7 +128,7 @@ fn describe_llama_layers<'c>(writer: &mut Writer<'_>, c: &'c Config) -> Result<&
         return Err(unsaid("layers", format!("{first:?} and {other:?}"), "llama"));
     }
     if let Some(window) = first.window {
-        writer.set("llama.attention.sliding_window", window as u64 as u32)?;
+        writer.set("llama.attention.sliding_window", number("llama.attention.sliding_window", window)?)?;
     }
     Ok(&c.ropes[first.rope])
 }
@@ -145,8 +151,8 @@ fn describe_gemma_layers<'c>(writer: &mut Writer<'_>, c: &'c Config) -> Result<&
     let mut patterns = std::iter::once(6).chain(1..=c.layers.len() + 1);
     let pattern = patterns.find(|pattern| c.layers.iter().enumerate().all(|(i, l)| *l == layer(i, *pattern)));
     let pattern = pattern.ok_or_else(|| unsaid("layers", format!("{:?}", c.layers), "gemma3"))?;
-    writer.set("gemma3.attention.sliding_window", window as u64 as u32)?;
-    writer.set("gemma3.attention.sliding_window_pattern", pattern as u64 as u32)?;
+    writer.set("gemma3.attention.sliding_window", number("gemma3.attention.sliding_window", window)?)?;
+    writer.set("gemma3.attention.sliding_window_pattern", number("gemma3.attention.sliding_window_pattern", pattern)?)?;
     writer.set("gemma3.rope.freq_base_swa", local.base)?;
     Ok(global)
 }

@@ -16,11 +16,14 @@ use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::sequence::Sequence as PreTokenizers;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
-use tokenizers::processors::template::TemplateProcessing;
+use tokenizers::processors::template::{SpecialToken, TemplateProcessing};
 use tokenizers::{AddedToken, SplitDelimiterBehavior};
 
 /// What stands for a space inside SentencePiece pieces.
 const SPACE: &str = "\u{2581}";
+
+/// The most bytes of a piece: every way to cut it in two is looked up.
+const LONGEST: usize = 1024;
 
 /// `tokenizer.ggml.token_type`
 pub(super) const CONTROL: i32 = 3;
@@ -139,7 +142,7 @@ impl<'a> Metadata<'a> {
         self.as_long("scores", scores.len())?;
         let unknown = self.id("unknown")?.or_else(|| self.types.iter().position(|t| *t == 2).map(|i| i as u32));
         let mut model: BpeBuilder = BPE::builder()
-            .vocab_and_merges(self.vocabulary(), self.merges(&scores))
+            .vocab_and_merges(self.vocabulary(), self.merges(&scores)?)
             .byte_fallback(self.types.contains(&BYTE))
             .fuse_unk(true);
         if let Some(id) = unknown {
@@ -161,9 +164,13 @@ impl<'a> Metadata<'a> {
     }
 
     /// Every way in which a piece is two pieces, best scores first.
-    fn merges(&self, scores: &[f32]) -> Merges {
+    fn merges(&self, scores: &[f32]) -> Result<Merges, Error> {
         let ids: HashMap<&str, u32> = self.tokens.iter().enumerate().rev().map(|(id, t)| (*t, id as u32)).collect();
         let mut pairs = vec![];
+        if let Some(long) = self.tokens.iter().find(|piece| piece.len() > LONGEST) {
+            let want = format!("a piece has at most {LONGEST} bytes");
+            return Err(Error::BadKey { key: "tokenizer.ggml.tokens".to_owned(), value: format!("a piece of {} bytes", long.len()), want });
+        }
         for (id, piece) in self.tokens.iter().enumerate() {
             // Control tokens and bytes are no text.
             if self.types[id] == 1 || self.types[id] == USER_DEFINED {
@@ -173,7 +180,7 @@ impl<'a> Metadata<'a> {
         }
         // Equal scores go by the pieces' ids, so that the order is the same everywhere.
         pairs.sort_by(|a, b| scores[b.0].total_cmp(&scores[a.0]).then(a.cmp(b)));
-        pairs.into_iter().map(|(_, a, b)| (self.tokens[a as usize].to_owned(), self.tokens[b as usize].to_owned())).collect()
+        Ok(pairs.into_iter().map(|(_, a, b)| (self.tokens[a as usize].to_owned(), self.tokens[b as usize].to_owned())).collect())
     }
 
     /// Tokens that are matched before anything else, and what begins a prompt.
@@ -186,13 +193,11 @@ impl<'a> Metadata<'a> {
         let Some(bos) = self.id("bos")?.filter(|_| self.file_adds_bos(model).unwrap_or(false)) else {
             return Ok(());
         };
+        // Under a name of our own: in a template `$` and `:` of the token's name would mean something.
         let name = self.tokens[bos as usize].to_owned();
-        let template = TemplateProcessing::builder()
-            .try_single(vec![name.clone(), "$A".to_owned()])
-            .map_err(failed)?
-            .special_tokens(vec![(name, bos)])
-            .build()
-            .map_err(failed)?;
+        let token = SpecialToken::new("bos".to_owned(), vec![bos], vec![name]).map_err(failed)?;
+        let template =
+            TemplateProcessing::builder().try_single("bos $A").map_err(failed)?.special_tokens(vec![token]).build().map_err(failed)?;
         tokenizer.with_post_processor(Some(template));
         Ok(())
     }

@@ -22,6 +22,12 @@ pub struct Tokenizer {
     eos: Vec<u32>,
 }
 
+/// Without the cutting and padding that a file may carry from training: every text is encoded whole.
+fn plain(mut inner: tokenizers::Tokenizer) -> Result<tokenizers::Tokenizer, Error> {
+    inner.with_padding(None).with_truncation(None).map_err(failed)?;
+    Ok(inner)
+}
+
 fn failed(e: impl std::fmt::Display) -> Error {
     Error::Tokenizer { detail: e.to_string() }
 }
@@ -37,7 +43,7 @@ impl Tokenizer {
         if !path.exists() {
             return Err(Error::NoTokenizer { looked_for: format!("there is no {}", path.display()) });
         }
-        let inner = tokenizers::Tokenizer::from_file(&path).map_err(failed)?;
+        let inner = plain(tokenizers::Tokenizer::from_file(&path).map_err(failed)?)?;
         let (mut bos, mut eos) = (None, vec![]);
         for name in ["generation_config.json", "config.json"] {
             let path = folder.join(name);
@@ -54,7 +60,7 @@ impl Tokenizer {
 
     /// From the text of a `tokenizer.json`.
     pub(crate) fn from_json(json: &[u8], bos: Option<u32>, eos: Vec<u32>) -> Result<Tokenizer, Error> {
-        let inner = tokenizers::Tokenizer::from_bytes(json).map_err(failed)?;
+        let inner = plain(tokenizers::Tokenizer::from_bytes(json).map_err(failed)?)?;
         Ok(Tokenizer { inner: Arc::new(inner), bos, eos })
     }
 

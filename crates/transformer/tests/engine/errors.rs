@@ -106,6 +106,12 @@ fn descriptions_are_checked_key_by_key() {
         ("layer_types", json!(["full_attention"]), ["layer_types", "4 names"]),
         ("hidden_activation", json!("relu"), ["hidden_activation", "`relu`"]),
         ("rope_scaling", json!({"rope_type": "yarn"}), ["rope_type", "`yarn`"]),
+        ("rope_scaling", json!("linear"), ["rope_scaling", "an object"]),
+        ("rope_scaling", json!({"rope_type": "linear", "factor": 0}), ["rope_scaling", "= 0"]),
+        ("rope_scaling", json!({"rope_type": "linear", "factor": 1e39}), ["rope_scaling", "inf"]),
+        ("partial_rotary_factor", json!(0.5), ["partial_rotary_factor", "0.5"]),
+        ("quantization_config", json!({"bits": 4}), ["quantization_config", "bits"]),
+        ("attn_logit_softcapping", json!(1e-40), ["attn_logit_softcapping", "above 0"]),
         ("final_logit_softcapping", json!(0.0), ["final_logit_softcapping", "= 0"]),
         ("query_pre_attn_scalar", json!(-4.0), ["query_pre_attn_scalar", "NaN"]),
     ] {
@@ -175,6 +181,16 @@ fn calls_that_cannot_be_answered_leave_the_session_as_it_was() {
     all.push(9);
     assert_eq!(session.decode(9).unwrap(), logits(&model, exact(&team), PANEL, &all).row(30).to_slice().unwrap());
 
+    // A window of 6 gives up what it has seen.
+    let model = from_gguf(&Tiny::gemma().gguf(BlockType::F32));
+    let mut session = Session::new(&model, exact(&team), Options { chunk: 4, ..PANEL }).unwrap();
+    session.prefill(&tokens()).unwrap();
+    let mut late = tokens();
+    late[29] = 99;
+    assert!(matches!(session.prefill(&late), Err(Error::Token { token: 99, .. })));
+    assert_eq!(session.len(), 30);
+
+    let model = from_gguf(&Tiny::llama().gguf(BlockType::F32));
     let mut scratch = Scratch::default();
     let mut block = |rows, width, lengths: &[usize]| {
         model
@@ -184,6 +200,7 @@ fn calls_that_cannot_be_answered_leave_the_session_as_it_was() {
     assert!(matches!(block(10, 32, &[4, 5]), Error::Lengths { lengths: 9, rows: 10 }));
     assert!(matches!(block(70, 32, &[70]), Error::Context { tokens: 70, context: 64 }));
     assert!(matches!(block(4, 31, &[4]), Error::Site { .. }));
+    assert!(matches!(block(4, 32, &[usize::MAX, 5]), Error::Lengths { rows: 4, .. }));
     let message = model.tokenizer().unwrap_err().to_string();
     assert!(message.contains("tokenizer.ggml.model"), "{message}");
 }

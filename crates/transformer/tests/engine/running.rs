@@ -207,3 +207,25 @@ fn greedy_tokens_are_the_largest_logits_and_end_at_the_context() {
     assert_eq!(session.generate(&[1], greedy.clone(), 3).unwrap().count(), 3);
     assert_eq!(session.generate(&[1], greedy, 0).unwrap().count(), 0);
 }
+
+#[test]
+fn buffers_may_go_from_model_to_model_and_batches_may_have_nothing_in_them() {
+    let team = Team::new(1);
+    let mut other = Tiny::llama();
+    other.config["rope_theta"] = 50.0.into();
+    let models = [Tiny::llama(), other, Tiny::gemma()].map(|tiny| from_gguf(&tiny.gguf(BlockType::F32)));
+    let mut shared = Scratch::default();
+    let x = ndarray::Array2::from_shape_fn((6, 32), |(i, j)| ((i * 32 + j) as f32 * 0.7).sin());
+    for model in &models {
+        let run = |lengths: &[usize], scratch: &mut Scratch| {
+            let mut x = x.clone();
+            model.block(&exact(&team), Path::Panel, 0, x.view_mut(), lengths, scratch, &mut |_, _| ()).unwrap();
+            x
+        };
+        let want = run(&[4, 2], &mut Scratch::default());
+        assert_eq!(run(&[4, 2], &mut shared), want);
+        assert_eq!(run(&[0, 4, 0, 2, 0], &mut shared), want);
+        let mut none = ndarray::Array2::zeros((0, 32));
+        model.block(&exact(&team), Path::Dense, 0, none.view_mut(), &[], &mut shared, &mut |_, _| ()).unwrap();
+    }
+}

@@ -1,7 +1,7 @@
 //! Tokenizers as GGUF files and folders carry them, and text as it is generated.
 
 use super::*;
-use scant_quant::gguf::{BlockType, File, Writer};
+use scant_quant::gguf::{Array, BlockType, File, Value, Writer};
 use scant_tensor_core::file::Dtype;
 use scant_transformer::{Error, Sampler, Sampling, Tokenizer};
 
@@ -99,6 +99,23 @@ fn pieces_join_by_their_scores() {
     let t = tokenizer(&plain).unwrap();
     assert_eq!(t.encode_prompt("hello").unwrap(), [piece(9)]);
     assert_eq!(t.decode(&t.encode(" hello  o").unwrap()).unwrap(), " hello  o");
+}
+
+#[test]
+fn any_name_of_the_first_token_will_do() {
+    for name in ["$A", "$B", "$", "<|begin:of|>", ":1"] {
+        let mut writer = sentence_piece();
+        let file = File::from_bytes(writer.to_bytes()).unwrap();
+        let tokens = file.get::<Array<'_>>("tokenizer.ggml.tokens").unwrap();
+        let text = |v: Value<'_>| if let Value::String(s) = v { s.to_owned() } else { panic!("{v}") };
+        let mut tokens: Vec<String> = tokens.iter().map(text).collect();
+        tokens[1] = name.to_owned();
+        writer.set("tokenizer.ggml.tokens", &tokens[..]).unwrap();
+        assert_eq!(tokenizer(&writer).unwrap().encode_prompt("hello").unwrap(), [1, 269], "{name}");
+        tokens[300 % tokens.len()] = "h".repeat(600_000);
+        writer.set("tokenizer.ggml.tokens", &tokens[..]).unwrap();
+        assert!(tokenizer(&writer).unwrap_err().to_string().contains("600000 bytes"));
+    }
 }
 
 #[test]
@@ -202,6 +219,14 @@ fn a_folder_names_the_tokens_that_begin_and_end_a_text() {
     let model = open(folder.path()).unwrap();
     let t = model.tokenizer().unwrap();
     assert_eq!((t.encode("aba").unwrap(), t.bos(), t.eos()), (vec![2, 0], Some(0), &[263, 7][..]));
+    // What a file says about cutting and padding was for training.
+    let cut = json.replace(
+        r#""truncation": null"#,
+        r#""truncation": {"direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 4}"#,
+    );
+    let cut = cut.replace(r#""padding": null"#, r#""padding": {"strategy": {"Fixed": 9}, "direction": "Right", "pad_to_multiple_of": null, "pad_id": 0, "pad_type_id": 0, "pad_token": "a"}"#);
+    folder.write("tokenizer.json", cut.as_bytes());
+    assert_eq!(open(folder.path()).unwrap().tokenizer().unwrap().encode("abababababa").unwrap(), [2, 2, 2, 2, 2, 0]);
     folder.write("tokenizer.json", b"{}");
     assert!(matches!(open(folder.path()), Err(Error::Tokenizer { .. })));
 }
