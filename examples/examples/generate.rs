@@ -9,7 +9,7 @@
 use scant_examples::args::{Args, Opt};
 use scant_examples::{data, program};
 use scant_tensor_core::{Ctx, Mode, isa::Isa, team::Team};
-use scant_transformer::{Options, Path, Sampler, Sampling, Session, open};
+use scant_transformer::{Options, Path, Sampler, Sampling, Session};
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -34,7 +34,7 @@ fn main() -> std::process::ExitCode {
 
 fn generate() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let args = Args::parse("generate [MODEL]: text from a GGUF file or a Hugging Face folder (default: the embedded model)", OPTIONS);
-    let path = args.words.first().map_or_else(data::embedded_model, PathBuf::from);
+    let path = args.word()?.map_or_else(data::embedded_model, PathBuf::from);
     let limit = args.get("tokens", if args.flag("quick") { 20 } else { 120 })?;
     let sampling = Sampling {
         temperature: args.get("temperature", 0.0)?,
@@ -47,9 +47,9 @@ fn generate() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let options = Options { path: args.get("path", Path::Panel)?, kv: args.get("kv", Default::default())?, ..Options::default() };
 
     let start = Instant::now();
-    let model = open(&path)?;
+    let model = data::open(&path)?;
     let (parameters, megabytes) = (model.parameters() as f64 / 1e6, model.footprint().total() as f64 / 1e6);
-    eprintln!("{}: {parameters:.1} M parameters in {megabytes:.1} MB, opened in {:.2?}", path.display(), start.elapsed());
+    eprintln!("{}: {parameters:.1} M parameters in {megabytes:.1} MB, opened in {:.2?}", data::shown(&path), start.elapsed());
 
     // The prompt first, on its own, so that its speed can be told from that of the tokens after it.
     let prompt = args.value("prompt").unwrap_or("Once upon a time");

@@ -48,6 +48,10 @@ impl Args {
         let mut args = Args::default();
         let mut given = given.into_iter();
         while let Some(word) = given.next() {
+            let word = if word == "-h" { "--help".to_owned() } else { word };
+            if word.len() > 1 && word.starts_with('-') && !word.starts_with("--") {
+                return Err(format!("option {word} is unknown; options begin with two dashes, see --help"));
+            }
             // Cargo hands `--bench` to every bench program.
             let Some(name) = word.strip_prefix("--") else {
                 args.words.push(word);
@@ -60,12 +64,25 @@ impl Args {
                     let known: Vec<_> = options.iter().map(|o| format!("--{}", o.name)).collect();
                     return Err(format!("option --{name} is unknown; known are {} and --help", known.join(", ")));
                 }
+                Some(o) if o.value.is_empty() && inline.is_some() => return Err(format!("option --{name} takes no value")),
                 Some(o) if o.value.is_empty() => String::new(),
                 Some(o) => inline.or_else(|| given.next()).ok_or_else(|| format!("option --{name} wants a value: {}", o.value))?,
             };
             args.values.insert(name.to_owned(), value);
         }
         Ok(args)
+    }
+
+    /// The one word that a program takes, if it was given.
+    ///
+    /// # Errors
+    /// A sentence with the words that are too many.
+    pub fn word(&self) -> Result<Option<&str>, String> {
+        match &self.words[..] {
+            [] => Ok(None),
+            [word] => Ok(Some(word)),
+            [first, more @ ..] => Err(format!("one model at a time: {first} was given, and then {}", more.join(" "))),
+        }
     }
 
     /// Whether a flag or option was given.

@@ -1,10 +1,27 @@
 //! Where the embedded model and real data are.
 
+use scant_transformer::Model;
 use std::path::{Path, PathBuf};
 
 /// The embedded model's folder in the repository.
 pub fn embedded_model() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/embedded")
+}
+
+/// Opens a model.
+///
+/// # Errors
+/// A sentence with its path and what is wrong.
+pub fn open(path: &Path) -> Result<Model, String> {
+    scant_transformer::open(path).map_err(|e| format!("cannot open {}: {e}", shown(path)))
+}
+
+/// A path as one would type it here.
+pub fn shown(path: &Path) -> String {
+    let here = std::env::current_dir().ok().and_then(|d| d.canonicalize().ok());
+    let full = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let short = here.and_then(|here| full.strip_prefix(here).map(Path::to_owned).ok()).unwrap_or(full);
+    short.display().to_string()
 }
 
 /// A file or folder below the one that the environment variable `SCANT_DATA` names.

@@ -4,14 +4,12 @@
 pub mod args;
 pub mod bar;
 pub mod data;
-pub mod embedded;
 pub mod judge;
 pub mod method;
 pub mod program;
 pub mod sequences;
 pub mod svg;
 pub mod table;
-pub mod training_log;
 
 /// The README's example is a doc test.
 #[cfg(doctest)]

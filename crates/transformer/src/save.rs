@@ -12,7 +12,7 @@ use scant_tensor_core::format::SiteDescriptor;
 use std::fmt::Display;
 use std::path::Path;
 
-const KIND: &str = "model";
+pub(crate) const KIND: &str = "model";
 const VERSION: u32 = 1;
 const TOKENIZER: &str = "tokenizer";
 const EMBEDDING: &str = "embedding";

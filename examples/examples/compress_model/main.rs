@@ -17,13 +17,14 @@ use results::{Result, Row, plot, table};
 use scant_eval::stories::{CALIBRATION_SEEDS, HELD_OUT_SEEDS};
 use scant_examples::args::{Args, Opt};
 use scant_examples::bar::Bar;
+use scant_examples::data::shown;
 use scant_examples::judge::{Judged, judge, speed};
 use scant_examples::method::{DEFAULT, method};
 use scant_examples::{data, program, sequences};
 use scant_tensor_core::isa::Isa;
 use scant_tensor_core::team::Team;
 use scant_tensor_core::{Ctx, Mode};
-use scant_transformer::{CompressPlan, Model, Options, Propagation, Sampler, Sampling, Session, compress, open};
+use scant_transformer::{CompressPlan, Model, Options, Propagation, Sampler, Sampling, Session, compress};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -70,8 +71,16 @@ fn compress_model() -> Result<()> {
         None => names.iter().position(|n| n == "gptq-4-g64").unwrap_or(names.len() - 1),
     };
 
-    let path = args.words.first().map_or_else(data::embedded_model, PathBuf::from);
-    let mut model = open(&path)?;
+    let path = args.word()?.map_or_else(data::embedded_model, PathBuf::from);
+    let propagation = args.get("propagation", Propagation::Sequential)?;
+    let folder = args.value("out").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/compress_model"), PathBuf::from);
+    std::fs::create_dir_all(&folder).map_err(|e| format!("cannot make the folder {}: {e}", folder.display()))?;
+    let folder = folder.canonicalize()?;
+    let file = folder.join(format!("{}.safetensors", names[chosen]));
+    if path.canonicalize().is_ok_and(|input| input == file) {
+        return Err(format!("{} would be written over while it is compressed: choose another --out", shown(&file)).into());
+    }
+    let mut model = data::open(&path)?;
     if args.flag("off-grid") {
         model = model.off_grid(1)?;
     }
@@ -80,7 +89,8 @@ fn compress_model() -> Result<()> {
     let tokenizer = model.tokenizer()?;
     let read = |option: &str, seeds, count| -> Result<Vec<Vec<u32>>> {
         Ok(match args.value(option) {
-            Some(file) => sequences::of_text(tokenizer, &program::text(file)?, count, window)?,
+            Some(file) => sequences::of_text(tokenizer, &program::text(file)?, count, window)
+                .map_err(|e| format!("--{option} {file}: {e}; a window has {window} tokens (see --window)"))?,
             None => sequences::of_stories(tokenizer, seeds, count, window)?,
         })
     };
@@ -97,7 +107,7 @@ fn compress_model() -> Result<()> {
     // Every method begins with the model as it was opened.
     let plan = |name: &str| -> Result<CompressPlan> {
         let mut plan = CompressPlan::new(vec![method(name)?]);
-        plan.propagation = args.get("propagation", Propagation::Sequential)?;
+        plan.propagation = propagation;
         plan.head = args.value("head").map(method).transpose()?.into_iter().collect();
         plan.resume = args.value("resume").map(|folder| Path::new(folder).join(name));
         Ok(plan)
@@ -111,7 +121,7 @@ fn compress_model() -> Result<()> {
     }
 
     for file in args.value("also").into_iter().flat_map(|list| list.split(',')) {
-        let other = open(Path::new(file.trim()))?;
+        let other = data::open(Path::new(file.trim()))?;
         rows.push(Row::new(
             Path::new(file.trim()).file_stem().map_or(file.into(), |stem| stem.to_string_lossy()).into_owned(),
             other,
@@ -148,10 +158,7 @@ fn compress_model() -> Result<()> {
         saved.quality.as_ref().map_or(f64::NAN, |q| q.perplexity()),
     );
 
-    let folder = args.value("out").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/compress_model"), PathBuf::from);
-    std::fs::create_dir_all(&folder)?;
-    let folder = folder.canonicalize()?;
-    let (picture, file) = (folder.join("compress_model.svg"), folder.join("compress_model.safetensors"));
+    let picture = folder.join("compress_model.svg");
     std::fs::write(&picture, plot(&rows).svg())?;
     saved.model.save(&file)?;
     println!(
@@ -161,7 +168,7 @@ fn compress_model() -> Result<()> {
         shown(&file),
         std::fs::metadata(&file)?.len() as f64 / 1e6
     );
-    tell(&open(&file)?, fast, if quick { 30 } else { 90 })?;
+    tell(&data::open(&file)?, fast, if quick { 30 } else { 90 })?;
     println!(
         "\nGo on with it:\n  cargo run --release -p scant-examples --example generate -- {} --prompt \"Once upon a time\"",
         shown(&file)
@@ -176,6 +183,9 @@ fn names(args: &Args, quick: bool) -> Result<Vec<String>> {
         let some: &[&str] = if quick { &["rtn-4-g64", "gptq-4-g64", "gptq-3-g64"] } else { &DEFAULT };
         some.iter().map(|name| (*name).to_owned()).collect()
     });
+    if let Some(name) = names.iter().enumerate().find_map(|(i, n)| names[..i].contains(n).then_some(n)) {
+        return Err(format!("--method has {name} twice").into());
+    }
     // A name that is wrong is known before minutes are spent.
     names.iter().try_for_each(|name| method(name).map(drop))?;
     Ok(names)
@@ -199,12 +209,4 @@ fn tell(model: &Model, ctx: Ctx<'_>, tokens: usize) -> Result<()> {
     }
     println!("{line}");
     Ok(())
-}
-
-/// A path as one would type it here.
-fn shown(path: &Path) -> String {
-    let here = std::env::current_dir().ok().and_then(|d| d.canonicalize().ok());
-    let full = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let short = here.and_then(|here| full.strip_prefix(here).map(Path::to_owned).ok()).unwrap_or(full);
-    short.display().to_string()
 }

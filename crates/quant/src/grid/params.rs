@@ -65,6 +65,8 @@ pub struct GridParams {
     pub search: Search,
 }
 
+const BITS: [u32; 6] = [2, 3, 4, 5, 6, 8];
+
 impl GridParams {
     /// An integer zero point and the whole range.
     pub fn new(bits: u32, group: impl Into<GroupSize>) -> GridParams {
@@ -87,7 +89,6 @@ impl GridParams {
 
     /// The format's parameters for a matrix `[m, n]`.
     pub(crate) fn spec(&self, method: &str, matrix: &str, shape: [usize; 2]) -> Result<GridSpec, FitError> {
-        const BITS: [u32; 6] = [2, 3, 4, 5, 6, 8];
         if !BITS.contains(&self.bits) {
             return Err(FitError::UnsupportedBits { method: method.to_owned(), bits: self.bits, allowed: &BITS });
         }
@@ -131,15 +132,20 @@ pub(crate) fn parse(whole: &str, s: &str, mut other: impl FnMut(&str) -> bool) -
     let mut words = s.split('-');
     let bits = words.next().unwrap_or_default();
     let bits = bits.parse().map_err(|_| bad(format!("`{bits}` stands where the number of bits should")))?;
+    if !BITS.contains(&bits) {
+        return Err(bad(format!("{bits} bits are not to be had; there are {BITS:?}")));
+    }
     let group = words.next().unwrap_or_default();
     let group = match (group, group.strip_prefix('g').map(str::parse)) {
         ("row", _) => GroupSize::Row,
-        (_, Some(Ok(columns))) => GroupSize::Columns(columns),
+        (_, Some(Ok(columns))) if columns > 0 && columns % 16 == 0 => GroupSize::Columns(columns),
+        (_, Some(Ok(columns))) => return Err(bad(format!("groups of {columns} columns are not to be had: take a multiple of 16, or row"))),
         _ => return Err(bad(format!("`{group}` stands where the group should: g and a number of columns, or row"))),
     };
     let mut params = GridParams::new(bits, group);
     for word in words {
         match word {
+            "min" | "sym" if params.zero != Zero::default() => return Err(bad(format!("`{word}` contradicts another word"))),
             "min" => params.zero = Zero::Min,
             "sym" => params.zero = Zero::Symmetric,
             "shrink" => params.search = Search::Shrink,

@@ -31,7 +31,11 @@ pub fn open(path: impl AsRef<Path>) -> Result<Model, Error> {
         let bytes = Bytes::read(path)?;
         // After the length of its header, safetensors has JSON; GGUF has a count there.
         if bytes.get(8) == Some(&b'{') && !bytes.starts_with(b"GGUF") {
-            return Model::from_file(&File::from_bytes(bytes)?);
+            let file = File::from_bytes(bytes)?;
+            if path.with_file_name("config.json").exists() && file.description().is_none_or(|d| d.kind() != crate::save::KIND) {
+                return not("the tensors of a Hugging Face folder; give the folder");
+            }
+            return Model::from_file(&file);
         }
         open_gguf(scant_quant::gguf::File::from_bytes(bytes)?)
     } else {

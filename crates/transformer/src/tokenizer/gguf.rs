@@ -154,10 +154,10 @@ impl<'a> Metadata<'a> {
             vec![Replace::new(SPACE, " ").map_err(failed)?.into(), ByteFallback::new().into(), Fuse::new().into()];
         if self.get("add_space_prefix")?.unwrap_or(true) {
             let prepend = Prepend::new(SPACE.to_owned());
-            tokenizer.with_normalizer(Some(Normalizers::new(vec![prepend.into(), spaces.into()])));
+            tokenizer.with_normalizer(Some(Normalizers::new(vec![prepend.into(), spaces.into()]))).map_err(failed)?;
             decoders.push(Strip::new(' ', 1, 0).into());
         } else {
-            tokenizer.with_normalizer(Some(spaces));
+            tokenizer.with_normalizer(Some(spaces)).map_err(failed)?;
         }
         tokenizer.with_decoder(Some(Decoders::new(decoders)));
         Ok(tokenizer)
@@ -188,8 +188,8 @@ impl<'a> Metadata<'a> {
         let of = |kind: i32| self.tokens.iter().zip(&self.types).filter(move |(_, t)| **t == kind).map(|(token, _)| (*token).to_owned());
         let special: Vec<AddedToken> = of(CONTROL).map(|t| AddedToken::from(t, true).normalized(false)).collect();
         let defined: Vec<AddedToken> = of(USER_DEFINED).map(|t| AddedToken::from(t, false).normalized(false)).collect();
-        tokenizer.add_special_tokens(&special);
-        tokenizer.add_tokens(&defined);
+        tokenizer.add_special_tokens(special).map_err(failed)?;
+        tokenizer.add_tokens(defined).map_err(failed)?;
         let Some(bos) = self.id("bos")?.filter(|_| self.file_adds_bos(model).unwrap_or(false)) else {
             return Ok(());
         };

@@ -112,7 +112,7 @@ fn any_name_of_the_first_token_will_do() {
         tokens[1] = name.to_owned();
         writer.set("tokenizer.ggml.tokens", &tokens[..]).unwrap();
         assert_eq!(tokenizer(&writer).unwrap().encode_prompt("hello").unwrap(), [1, 269], "{name}");
-        tokens[300 % tokens.len()] = "h".repeat(600_000);
+        tokens[260] = "h".repeat(600_000);
         writer.set("tokenizer.ggml.tokens", &tokens[..]).unwrap();
         assert!(tokenizer(&writer).unwrap_err().to_string().contains("600000 bytes"));
     }

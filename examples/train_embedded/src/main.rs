@@ -6,9 +6,9 @@
 use scant_eval::stories::{self, HELD_OUT_SEEDS, RowParams, StoryParams, TRAIN_SEEDS};
 use scant_eval::{perplexity, recall, windows};
 use scant_examples::args::{Args, Opt};
-use scant_examples::embedded::{BOS, EOS, LINE, Measured, encode, questions, train_tokenizer};
-use scant_examples::training_log::{DISTANCES, Point, markdown};
 use scant_tensor_core::isa::Isa;
+use scant_train_embedded::log::{DISTANCES, Point, markdown};
+use scant_train_embedded::text::{BOS, EOS, LINE, Measured, encode, questions, train_tokenizer};
 use scant_trainkit::llama::{Batch, Llama, LlamaConfig, Tape};
 use scant_trainkit::{AdamW, Schedule, Trainer};
 use std::error::Error;

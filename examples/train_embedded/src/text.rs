@@ -1,6 +1,6 @@
 //! The embedded model's tokenizer, its held-out questions, and a model in training as something `eval` can measure.
 
-use crate::training_log::DISTANCES;
+use crate::log::DISTANCES;
 use ndarray::ArrayView2;
 use scant_eval::stories::{CALIBRATION_SEEDS, Encoded, HELD_OUT_SEEDS, StoryParams, question, text};
 use scant_eval::{LanguageModel, ModelError, RecallItem};

@@ -4,10 +4,10 @@
 use scant_eval::stories::{HELD_OUT_SEEDS, StoryParams, text};
 use scant_eval::{LanguageModel, perplexity, recall, windows};
 use scant_examples::data::embedded_model;
-use scant_examples::embedded::{BOS, EOS, Measured, encode, questions};
-use scant_examples::training_log::DISTANCES;
 use scant_tensor_core::file::File;
 use scant_tensor_core::isa::Isa;
+use scant_train_embedded::log::DISTANCES;
+use scant_train_embedded::text::{BOS, EOS, Measured, encode, questions};
 
 use scant_tensor_core::team::Team;
 use scant_tensor_core::{Ctx, Mode};
