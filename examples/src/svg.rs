@@ -25,9 +25,9 @@ pub struct Series {
 pub struct Plot {
     /// Title.
     pub title: String,
-    /// Name and unit of the horizontal axis.
+    /// Name and unit of the horizontal axis; " (log scale)" is added where it is one.
     pub x: String,
-    /// Name and unit of the vertical axis.
+    /// The same of the vertical axis.
     pub y: String,
     /// Division of the axes: horizontal, vertical.
     pub scales: (Scale, Scale),
@@ -37,12 +37,14 @@ pub struct Plot {
 
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 460.0;
-const LEFT: f64 = 78.0;
+const LEFT: f64 = 88.0;
 const RIGHT: f64 = 24.0;
 const TOP: f64 = 52.0;
 const BOTTOM: f64 = 62.0;
 // Okabe and Ito's palette, which people with any colour vision tell apart.
 const COLOURS: [&str; 7] = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"];
+// A white edge behind letters, which keeps lines away from them.
+const HALO: &str = "stroke=\"#ffffff\" stroke-width=\"3\" stroke-linejoin=\"round\" paint-order=\"stroke\"";
 
 struct Axis {
     scale: Scale,
@@ -64,6 +66,10 @@ impl Axis {
     fn place(&self, v: f64) -> f64 {
         let v = if self.scale == Scale::Log { v.max(f64::MIN_POSITIVE).log10() } else { v };
         (v - self.low) / (self.high - self.low)
+    }
+
+    fn title(&self, name: &str) -> String {
+        escape(name) + if self.scale == Scale::Log { " (log scale)" } else { "" }
     }
 
     fn ticks(&self) -> Vec<f64> {
@@ -121,13 +127,15 @@ impl Plot {
             line(format!("<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\" fill=\"#444\">{}</text>", LEFT - 8.0, at + 4.5, number(t)));
         }
         let middle = (LEFT + right) / 2.0;
-        line(format!("<text x=\"{middle}\" y=\"{}\" text-anchor=\"middle\" fill=\"#1b1b1b\">{}</text>", HEIGHT - 16.0, escape(&self.x)));
+        line(format!("<text x=\"{middle}\" y=\"{}\" text-anchor=\"middle\" fill=\"#1b1b1b\">{}</text>", HEIGHT - 16.0, x.title(&self.x)));
         let centre = (TOP + bottom) / 2.0;
         line(format!(
             "<text transform=\"translate(20 {centre}) rotate(-90)\" text-anchor=\"middle\" fill=\"#1b1b1b\">{}</text>",
-            escape(&self.y)
+            y.title(&self.y)
         ));
         let mut taken: Vec<(f64, f64, f64)> = vec![];
+        // Drawn last, so that no line or point of another series covers them.
+        let mut labels = vec![];
         for (i, series) in self.series.iter().enumerate() {
             let colour = COLOURS[i % COLOURS.len()];
             let drawn = |p: &&(f64, f64, String)| {
@@ -151,12 +159,14 @@ impl Plot {
                     at += 12.0;
                 }
                 taken.push((start, at, width));
-                line(format!("<text x=\"{start:.1}\" y=\"{at:.1}\" font-size=\"11\" fill=\"{colour}\">{}</text>", escape(label)));
+                let place = format!("x=\"{start:.1}\" y=\"{at:.1}\"");
+                labels.push(format!("<text {place} font-size=\"11\" fill=\"{colour}\" {HALO}>{}</text>", escape(label)));
             }
             let (lx, ly) = (right - 150.0, TOP + 16.0 + 19.0 * i as f64);
-            line(format!("<circle cx=\"{lx:.1}\" cy=\"{:.1}\" r=\"4.5\" fill=\"{colour}\"/>", ly - 4.0));
-            line(format!("<text x=\"{:.1}\" y=\"{ly:.1}\" fill=\"#1b1b1b\">{}</text>", lx + 11.0, escape(&series.name)));
+            labels.push(format!("<circle cx=\"{lx:.1}\" cy=\"{:.1}\" r=\"4.5\" fill=\"{colour}\"/>", ly - 4.0));
+            labels.push(format!("<text x=\"{:.1}\" y=\"{ly:.1}\" fill=\"#1b1b1b\" {HALO}>{}</text>", lx + 11.0, escape(&series.name)));
         }
+        labels.into_iter().for_each(&mut line);
         out.push_str("</svg>\n");
         out
     }
@@ -181,5 +191,15 @@ mod tests {
         let svg = Plot { title: "t".into(), x: "x".into(), y: "y".into(), scales: (Scale::Linear, Scale::Log), series }.svg();
         assert!(svg.ends_with("</svg>\n") && svg.contains("b&amp;c") && !svg.contains("NaN") && !svg.contains("<a>"));
         assert_eq!(svg.matches("<text").count(), svg.matches("</text>").count());
+        assert!(svg.contains(">y (log scale)<") && svg.contains(">x<"));
+    }
+
+    #[test]
+    fn labels_stand_above_all_lines() {
+        let series = |name: &str, y| Series { name: name.into(), points: vec![(1.0, y, format!("{name}1")), (2.0, 3.0, String::new())] };
+        let all = vec![series("a", 1.0), series("b", 2.0)];
+        let svg = Plot { title: "t".into(), x: "x".into(), y: "y".into(), scales: (Scale::Linear, Scale::Linear), series: all }.svg();
+        let (label, line) = (svg.find(">a1<").unwrap(), svg.rfind("<polyline").unwrap());
+        assert!(label > line && svg.matches("paint-order=\"stroke\"").count() == 4 && !svg.contains("log scale"));
     }
 }
