@@ -124,13 +124,13 @@ pub enum Error {
         /// What is wrong with it.
         detail: String,
     },
-    /// A block type that can be read and not written.
-    #[error("cannot encode {block_type}: the encoder writes {supported}")]
-    NoEncoder {
-        /// The type asked for.
-        block_type: String,
-        /// The types with an encoder.
-        supported: String,
+    /// An importance that weighs nothing: below zero, infinite or NaN.
+    #[error("importance of column {column} is {value}: it must be finite and not below zero")]
+    Importance {
+        /// The column.
+        column: usize,
+        /// Its importance.
+        value: f32,
     },
     /// Plain floats where a quantized type is needed.
     #[error("{block_type} has no codes: only quantized types split into codes and scales")]

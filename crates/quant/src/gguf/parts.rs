@@ -30,13 +30,20 @@ pub enum Scaling {
     },
     /// `w = d q + m`, a `d` and an `m` for each group.
     Min,
-    /// `w = (d (s - 128)) (q - zero)`, an `s` for each group and a `d` for each 16 groups.
+    /// `w = (d (s - centre)) (q - zero)`, an `s` for each group and a `d` for each 16 groups.
     BilevelSymmetric {
         /// The code of weight 0: half of the range.
         zero: u8,
+        /// Bits of `s`; its `centre` is half of their range.
+        scale_bits: u32,
     },
-    /// `w = (d s) q - (m t)`, an `s` and a `t` for each group, a `d` and an `m` for each 8 groups.
-    BilevelMin,
+    /// `w = (d s) q - (m t)`, an `s` and a `t` for each group, a `d` and an `m` for each 256 weights.
+    BilevelMin {
+        /// Bits of `s` and of `t`.
+        scale_bits: u32,
+        /// Groups that share a `d` and an `m`.
+        per: usize,
+    },
 }
 
 impl Scaling {
@@ -45,18 +52,18 @@ impl Scaling {
         match self {
             Scaling::Symmetric { .. } | Scaling::Min => 1,
             Scaling::BilevelSymmetric { .. } => 16,
-            Scaling::BilevelMin => 8,
+            Scaling::BilevelMin { per, .. } => per,
         }
     }
 
     /// Whether there is a minimum beside the scale.
     pub const fn has_min(self) -> bool {
-        matches!(self, Scaling::Min | Scaling::BilevelMin)
+        matches!(self, Scaling::Min | Scaling::BilevelMin { .. })
     }
 
     /// Whether the groups' scales are codes, multiplied by `d`.
     pub const fn is_bilevel(self) -> bool {
-        matches!(self, Scaling::BilevelSymmetric { .. } | Scaling::BilevelMin)
+        matches!(self, Scaling::BilevelSymmetric { .. } | Scaling::BilevelMin { .. })
     }
 }
 
@@ -66,7 +73,7 @@ impl Scaling {
 /// use scant_quant::gguf::{BlockType, parts};
 /// let layout = parts::layout(BlockType::Q6_K).expect("quantized");
 /// assert_eq!((layout.bits, layout.group_size), (6, 16));
-/// assert_eq!(layout.scaling, parts::Scaling::BilevelSymmetric { zero: 32 });
+/// assert_eq!(layout.scaling, parts::Scaling::BilevelSymmetric { zero: 32, scale_bits: 8 });
 /// ```
 pub const fn layout(ty: BlockType) -> Option<Layout> {
     let (bits, group_size, scaling) = match ty {
@@ -76,9 +83,11 @@ pub const fn layout(ty: BlockType) -> Option<Layout> {
         BlockType::Q5_0 => (5, 32, Scaling::Symmetric { zero: 16 }),
         BlockType::Q5_1 => (5, 32, Scaling::Min),
         BlockType::Q8_0 => (8, 32, Scaling::Symmetric { zero: 128 }),
-        BlockType::Q4_K => (4, 32, Scaling::BilevelMin),
-        BlockType::Q5_K => (5, 32, Scaling::BilevelMin),
-        BlockType::Q6_K => (6, 16, Scaling::BilevelSymmetric { zero: 32 }),
+        BlockType::Q2_K => (2, 16, Scaling::BilevelMin { scale_bits: 4, per: 16 }),
+        BlockType::Q3_K => (3, 16, Scaling::BilevelSymmetric { zero: 4, scale_bits: 6 }),
+        BlockType::Q4_K => (4, 32, Scaling::BilevelMin { scale_bits: 6, per: 8 }),
+        BlockType::Q5_K => (5, 32, Scaling::BilevelMin { scale_bits: 6, per: 8 }),
+        BlockType::Q6_K => (6, 16, Scaling::BilevelSymmetric { zero: 32, scale_bits: 8 }),
     };
     Some(Layout { bits, group_size, scaling })
 }
@@ -145,6 +154,18 @@ impl RowParts {
                 parts.push_d(block, 0);
                 parts.push_m(block, 2);
             }),
+            BlockType::Q2_K => self.each(bytes, |parts, block: &[u8; 84], codes| {
+                blocks::codes_q2(&block[16..80], codes);
+                parts.push_d(block, 80);
+                parts.push_m(block, 82);
+                parts.scale_codes.extend(block[..16].iter().map(|pair| pair & 15));
+                parts.min_codes.extend(block[..16].iter().map(|pair| pair >> 4));
+            }),
+            BlockType::Q3_K => self.each(bytes, |parts, block: &[u8; 110], codes| {
+                blocks::codes_q3_k(block, codes);
+                parts.push_d(block, 108);
+                parts.scale_codes.extend(blocks::scales_q3_k(block));
+            }),
             BlockType::Q4_K => self.each(bytes, |parts, block: &[u8; 144], codes| {
                 blocks::codes_q4_k(block, codes);
                 parts.push_pairs(block);
@@ -205,11 +226,11 @@ impl RowParts {
             let (zero, min) = match scaling {
                 Scaling::Symmetric { zero } => (zero, 0.0),
                 Scaling::Min => (0, half(self.m[i])),
-                Scaling::BilevelSymmetric { zero } => {
-                    scale *= f32::from(i16::from(self.scale_codes[g]) - 128);
+                Scaling::BilevelSymmetric { zero, scale_bits } => {
+                    scale *= f32::from(i16::from(self.scale_codes[g]) - (1 << (scale_bits - 1)));
                     (zero, 0.0)
                 }
-                Scaling::BilevelMin => {
+                Scaling::BilevelMin { .. } => {
                     scale *= f32::from(self.scale_codes[g]);
                     (0, -(half(self.m[i]) * f32::from(self.min_codes[g])))
                 }
@@ -274,6 +295,8 @@ mod tests {
 
     fn make_scales_finite(ty: BlockType, bytes: &mut [u8]) {
         let halves: &[usize] = match ty {
+            BlockType::Q2_K => &[81, 83],
+            BlockType::Q3_K => &[109],
             BlockType::Q6_K => &[209],
             BlockType::Q4_1 | BlockType::Q5_1 | BlockType::Q4_K | BlockType::Q5_K => &[1, 3],
             _ => &[1],

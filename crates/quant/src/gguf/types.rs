@@ -32,6 +32,10 @@ pub enum BlockType {
     Q5_0,
     /// 32 codes of 5 bits, scale and minimum: `w = d q + m`.
     Q5_1,
+    /// 256 codes of 2 bits; 16 sub-blocks with 4-bit scales and minima: `w = d s q - dmin m`.
+    Q2_K,
+    /// 256 codes of 3 bits; 16 sub-blocks with signed 6-bit scales: `w = d (s - 32) (q - 4)`.
+    Q3_K,
     /// 256 nibbles; 8 sub-blocks with 6-bit scales and minima: `w = d s q - dmin m`.
     Q4_K,
     /// 256 codes of 5 bits; 8 sub-blocks with 6-bit scales and minima: `w = d s q - dmin m`.
@@ -42,7 +46,7 @@ pub enum BlockType {
 
 impl BlockType {
     /// Every type that this crate decodes, in the order of their ids.
-    pub const ALL: [BlockType; 11] = [
+    pub const ALL: [BlockType; 13] = [
         BlockType::F32,
         BlockType::F16,
         BlockType::Q4_0,
@@ -50,6 +54,8 @@ impl BlockType {
         BlockType::Q5_0,
         BlockType::Q5_1,
         BlockType::Q8_0,
+        BlockType::Q2_K,
+        BlockType::Q3_K,
         BlockType::Q4_K,
         BlockType::Q5_K,
         BlockType::Q6_K,
@@ -66,6 +72,8 @@ impl BlockType {
             BlockType::Q5_0 => 6,
             BlockType::Q5_1 => 7,
             BlockType::Q8_0 => 8,
+            BlockType::Q2_K => 10,
+            BlockType::Q3_K => 11,
             BlockType::Q4_K => 12,
             BlockType::Q5_K => 13,
             BlockType::Q6_K => 14,
@@ -82,7 +90,7 @@ impl BlockType {
     pub const fn block_size(self) -> usize {
         match self {
             BlockType::F32 | BlockType::F16 | BlockType::BF16 => 1,
-            BlockType::Q4_K | BlockType::Q5_K | BlockType::Q6_K => 256,
+            BlockType::Q2_K | BlockType::Q3_K | BlockType::Q4_K | BlockType::Q5_K | BlockType::Q6_K => 256,
             _ => 32,
         }
     }
@@ -97,6 +105,8 @@ impl BlockType {
             BlockType::Q5_0 => 22,
             BlockType::Q5_1 => 24,
             BlockType::Q8_0 => 34,
+            BlockType::Q2_K => 84,
+            BlockType::Q3_K => 110,
             BlockType::Q4_K => 144,
             BlockType::Q5_K => 176,
             BlockType::Q6_K => 210,
@@ -115,12 +125,7 @@ impl BlockType {
     /// blocks; [`Error::Overflow`] beyond the machine's word.
     pub fn row_bytes(self, n: usize) -> Result<usize, Error> {
         if !n.is_multiple_of(self.block_size()) {
-            let fallback = match self {
-                _ if !n.is_multiple_of(32) => BlockType::F16,
-                BlockType::Q4_K => BlockType::Q5_0,
-                BlockType::Q5_K => BlockType::Q5_1,
-                _ => BlockType::Q8_0,
-            };
+            let fallback = self.for_rows_of(n);
             return Err(Error::BlockDoesNotDivide {
                 n,
                 block_type: self.to_string(),
@@ -134,6 +139,21 @@ impl BlockType {
         })
     }
 
+    /// The type that GGUF tools take for rows of `n` weights where this one is wanted: itself if whole blocks fill a row,
+    /// else one of a few more bits with blocks of 32, else F16.
+    pub const fn for_rows_of(self, n: usize) -> BlockType {
+        if n.is_multiple_of(self.block_size()) {
+            return self;
+        }
+        match self {
+            _ if !n.is_multiple_of(32) => BlockType::F16,
+            BlockType::Q2_K | BlockType::Q3_K => BlockType::Q4_0,
+            BlockType::Q4_K => BlockType::Q5_0,
+            BlockType::Q5_K => BlockType::Q5_1,
+            _ => BlockType::Q8_0,
+        }
+    }
+
     /// The value of `general.file_type` for a file mostly of this type. Those of the K types are the "medium" mixtures.
     pub const fn file_type(self) -> u32 {
         match self {
@@ -144,6 +164,8 @@ impl BlockType {
             BlockType::Q8_0 => 7,
             BlockType::Q5_0 => 8,
             BlockType::Q5_1 => 9,
+            BlockType::Q2_K => 10,
+            BlockType::Q3_K => 12,
             BlockType::Q4_K => 15,
             BlockType::Q5_K => 17,
             BlockType::Q6_K => 18,
@@ -202,6 +224,8 @@ mod tests {
             (Q4_1, 5.0),
             (Q5_0, 5.5),
             (Q5_1, 6.0),
+            (Q2_K, 2.625),
+            (Q3_K, 3.4375),
             (Q4_K, 4.5),
             (Q5_K, 5.5),
             (Q6_K, 6.5625),

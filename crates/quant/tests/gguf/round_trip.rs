@@ -22,10 +22,11 @@ pub(crate) fn fixture() -> Vec<u8> {
     writer.set("test.tokens", &["a", "", "▁the"][..]).unwrap();
     writer.set("test.flags", &[true, false][..]).unwrap();
     writer.set("test.none", &[0u32; 0][..]).unwrap();
-    let weights: Vec<f32> = (0..64).map(|i| (i as f32 * 0.37).sin()).collect();
+    let weights: Vec<f32> = (0..512).map(|i| (i as f32 * 0.37).sin()).collect();
     for ty in scant_quant::gguf::blocks::ENCODED {
         let name = format!("blk.0.{ty}.weight");
-        writer.encode(&name, ty, &[32, 2], &weights).unwrap();
+        let n = ty.block_size().max(32);
+        writer.encode(&name, ty, &[n, 2], &weights[..2 * n]).unwrap();
     }
     // Not a multiple of the alignment.
     writer.encode("norm.weight", BlockType::F32, &[5], &weights[..5]).unwrap();

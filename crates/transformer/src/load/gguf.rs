@@ -160,7 +160,11 @@ fn statistics(layout: Layout, stats: Stats) -> (Array2<u8>, RowStat, RowOffset) 
         // The zero code of the symmetric types is the middle of the range, as a symmetric grid has it.
         Scaling::Symmetric { .. } => (codes, RowStat::F16(d), RowOffset::Symmetric),
         Scaling::Min => (codes, RowStat::F16(d), RowOffset::Min(RowStat::F16(m))),
-        Scaling::BilevelSymmetric { .. } => (codes, levels(8, 128, scale_codes, d), RowOffset::Symmetric),
-        Scaling::BilevelMin => (codes, levels(6, 0, scale_codes, d), RowOffset::Min(levels(6, 0, min_codes, m))),
+        Scaling::BilevelSymmetric { scale_bits, .. } => {
+            (codes, levels(scale_bits, 1 << (scale_bits - 1), scale_codes, d), RowOffset::Symmetric)
+        }
+        Scaling::BilevelMin { scale_bits, .. } => {
+            (codes, levels(scale_bits, 0, scale_codes, d), RowOffset::Min(levels(scale_bits, 0, min_codes, m)))
+        }
     }
 }
