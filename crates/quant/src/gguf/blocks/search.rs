@@ -1,14 +1,15 @@
 //! The best scale of a sub-block for given weights of its elements: a search over how far the range is stretched, a
 //! weighted least-squares fit for the codes of each stretch, then a few rounds of codes and fit in turn.
+//!
+//! No operation is fused and sums are trees over 16 lanes, so all tiers find the same.
 
-/// Sums run in this many lanes, so that they can be vectors without changing their order.
-const LANES: usize = 8;
+use scant_tensor_core::simd::Simd;
 
-/// Adding and subtracting it rounds to the nearest integer, ties to even, below `2^22`: one vector instruction each,
-/// where `round_ties_even` is a call on machines of the baseline.
+/// Adding and subtracting it rounds to the nearest integer, ties to even, below `2^22`.
 const ROUND: f32 = 12_582_912.0;
 
 /// The inverse, or 0 where that is no number.
+#[inline(always)]
 pub(super) fn inverse(x: f32) -> f32 {
     let inverse = 1.0 / x;
     if inverse.is_finite() { inverse } else { 0.0 }
@@ -32,17 +33,30 @@ impl Codes {
         Codes { low: -f32::from(half), high: f32::from(half) - 1.0 }
     }
 
-    /// The code of `x`. Comparisons instead of `clamp`, which treats NaN apart.
-    #[inline(always)]
+    /// The code of `x`.
     pub(super) fn nearest(self, x: f32) -> f32 {
-        let x = if x > self.low { x } else { self.low };
-        let x = if x < self.high { x } else { self.high };
-        (x + ROUND) - ROUND
+        (x.clamp(self.low, self.high) + ROUND) - ROUND
+    }
+
+    #[inline(always)]
+    fn nearest_lanes<S: Simd>(self, s: S, x: S::F) -> S::F {
+        let x = s.min(s.max(x, s.splat(self.low)), s.splat(self.high));
+        s.sub(s.add(x, s.splat(ROUND)), s.splat(ROUND))
     }
 }
 
-/// Sums of a sub-block over its elements `x`, weights `w` and codes `q`.
-#[derive(Clone, Copy, Default)]
+/// A sub-block: its elements `x` and their weights `w`, with their sums.
+#[derive(Clone, Copy)]
+pub(super) struct Elements<'a, S, const N: usize> {
+    s: S,
+    x: &'a [f32; N],
+    w: &'a [f32; N],
+    sum_w: f32,
+    sum_wx: f32,
+}
+
+/// Sums with the codes `q` as well.
+#[derive(Clone, Copy)]
 pub(super) struct Sums {
     pub(super) w: f32,
     pub(super) wx: f32,
@@ -51,42 +65,52 @@ pub(super) struct Sums {
     pub(super) wqx: f32,
 }
 
-/// The sums for codes `q = nearest((x - min) * inverse)`.
-#[inline(always)]
-pub(super) fn sums<const N: usize>(x: &[f32; N], w: &[f32; N], inverse: f32, min: f32, codes: Codes) -> Sums {
-    let mut lanes = [[0f32; LANES]; 5];
-    for (x, w) in x.as_chunks::<LANES>().0.iter().zip(w.as_chunks::<LANES>().0) {
-        for l in 0..LANES {
-            let q = codes.nearest((x[l] - min) * inverse);
-            let wq = w[l] * q;
-            lanes[0][l] += w[l];
-            lanes[1][l] += w[l] * x[l];
-            lanes[2][l] += wq;
-            lanes[3][l] += wq * q;
-            lanes[4][l] += wq * x[l];
+impl<'a, S: Simd, const N: usize> Elements<'a, S, N> {
+    #[inline(always)]
+    pub(super) fn new(s: S, x: &'a [f32; N], w: &'a [f32; N]) -> Elements<'a, S, N> {
+        let (mut sum_w, mut sum_wx) = (s.splat(0.0), s.splat(0.0));
+        for (x, w) in x.as_chunks::<16>().0.iter().zip(w.as_chunks::<16>().0) {
+            let (x, w) = (s.load(x), s.load(w));
+            sum_w = s.add(sum_w, w);
+            sum_wx = s.add(sum_wx, s.mul(w, x));
         }
+        Elements { s, x, w, sum_w: s.sum(sum_w), sum_wx: s.sum(sum_wx) }
     }
-    let [w, wx, wq, wqq, wqx] = lanes.map(|lanes| lanes.iter().sum());
-    Sums { w, wx, wq, wqq, wqx }
-}
 
-/// `sum w (x - scale q - min)^2` for the nearest codes.
-#[inline(always)]
-pub(super) fn error<const N: usize>(x: &[f32; N], w: &[f32; N], scale: f32, min: f32, codes: Codes) -> f32 {
-    let inverse = inverse(scale);
-    let mut lanes = [0f32; LANES];
-    for (x, w) in x.as_chunks::<LANES>().0.iter().zip(w.as_chunks::<LANES>().0) {
-        for l in 0..LANES {
-            let q = codes.nearest((x[l] - min) * inverse);
-            let r = x[l] - (scale * q + min);
-            lanes[l] += w[l] * r * r;
+    /// The sums for codes `q = nearest((x - min) * inverse)`.
+    #[inline(always)]
+    pub(super) fn sums(&self, inverse: f32, min: f32, codes: Codes) -> Sums {
+        let s = self.s;
+        let [mut wq, mut wqq, mut wqx] = [s.splat(0.0); 3];
+        for (x, w) in self.x.as_chunks::<16>().0.iter().zip(self.w.as_chunks::<16>().0) {
+            let x = s.load(x);
+            let q = codes.nearest_lanes(s, s.mul(s.sub(x, s.splat(min)), s.splat(inverse)));
+            let p = s.mul(s.load(w), q);
+            wq = s.add(wq, p);
+            wqq = s.add(wqq, s.mul(p, q));
+            wqx = s.add(wqx, s.mul(p, x));
         }
+        Sums { w: self.sum_w, wx: self.sum_wx, wq: s.sum(wq), wqq: s.sum(wqq), wqx: s.sum(wqx) }
     }
-    lanes.iter().sum()
+
+    /// `sum w (x - scale q - min)^2` for the nearest codes.
+    #[inline(always)]
+    pub(super) fn error(&self, scale: f32, min: f32, codes: Codes) -> f32 {
+        let s = self.s;
+        let (inverse, mut sum) = (s.splat(inverse(scale)), s.splat(0.0));
+        for (x, w) in self.x.as_chunks::<16>().0.iter().zip(self.w.as_chunks::<16>().0) {
+            let x = s.load(x);
+            let q = codes.nearest_lanes(s, s.mul(s.sub(x, s.splat(min)), inverse));
+            let r = s.sub(x, s.add(s.mul(s.splat(scale), q), s.splat(min)));
+            sum = s.add(sum, s.mul(s.load(w), s.mul(r, r)));
+        }
+        s.sum(sum)
+    }
 }
 
 impl Sums {
     /// Scale and minimum of least error for these codes, and by how much they lower it from `sum w x^2`.
+    #[inline(always)]
     fn affine(&self, min: Minimum) -> (f32, f32, f32) {
         let det = self.w * self.wqq - self.wq * self.wq;
         if det > 0.0 {
@@ -100,6 +124,7 @@ impl Sums {
         (scale, 0.0, gain)
     }
 
+    #[inline(always)]
     fn symmetric(&self) -> (f32, f32) {
         let scale = self.wqx * inverse(self.wqq);
         (scale, scale * self.wqx)
@@ -117,64 +142,75 @@ pub(super) enum Minimum {
 /// Rounds of codes and fit in turn after the search.
 const ROUNDS: usize = 2;
 
+/// Scale, minimum, and by how much they lower the error.
+#[derive(Clone, Copy)]
+struct Best {
+    scale: f32,
+    min: f32,
+    gain: f32,
+}
+
+impl Best {
+    #[inline(always)]
+    fn consider(&mut self, sums: &Sums, minimum: Minimum) {
+        let (scale, min, gain) = sums.affine(minimum);
+        // A scale below zero would turn the order of the codes round.
+        if scale > 0.0 && gain > self.gain {
+            *self = Best { scale, min, gain };
+        }
+    }
+}
+
 /// Scale and minimum of least weighted error: `x` is about `scale q + min`. All zero gives zeros.
 ///
 /// Tries `steps` + 1 stretches of the range, evenly from `first` to `last` codes beyond it.
-pub(super) fn affine<const N: usize>(
-    x: &[f32; N],
-    w: &[f32; N],
-    max_code: u8,
+#[inline(always)]
+pub(super) fn affine<S: Simd, const N: usize>(
+    elements: &Elements<'_, S, N>,
+    codes: Codes,
     minimum: Minimum,
     [first, last]: [f32; 2],
-    steps: usize,
+    steps: u8,
 ) -> (f32, f32) {
-    let codes = Codes::up_to(max_code);
-    let (mut low, mut high) = (x[0], x[0]);
-    for x in x {
-        (low, high) = (low.min(*x), high.max(*x));
+    let (mut low, mut high) = (elements.x[0], elements.x[0]);
+    for &x in elements.x {
+        low = if x < low { x } else { low };
+        high = if x > high { x } else { high };
     }
-    if minimum == Minimum::NotPositive {
-        low = low.min(0.0);
+    if minimum == Minimum::NotPositive && low > 0.0 {
+        low = 0.0;
     }
     let unit = inverse(high - low);
+    let mut best = Best { scale: 0.0, min: low, gain: f32::MIN };
     if unit == 0.0 {
         return (0.0, low);
     }
-    let mut best = (0.0, low, f32::MIN);
-    let consider = |inverse: f32, min: f32, best: &mut (f32, f32, f32)| {
-        let fit = sums(x, w, inverse, min, codes).affine(minimum);
-        // A scale below zero would turn the order of the codes round.
-        if fit.0 > 0.0 && fit.2 > best.2 {
-            *best = fit;
-        }
-    };
     for step in 0..=steps {
-        let stretch = first + (last - first) * step as f32 / steps as f32;
-        consider((codes.high + stretch) * unit, low, &mut best);
+        let stretch = first + (last - first) * (f32::from(step) / f32::from(steps));
+        best.consider(&elements.sums((codes.high + stretch) * unit, low, codes), minimum);
     }
     for _ in 0..ROUNDS {
-        consider(inverse(best.0), best.1, &mut best);
+        best.consider(&elements.sums(inverse(best.scale), best.min, codes), minimum);
     }
-    (best.0, best.1)
+    (best.scale, best.min)
 }
 
 /// The signed scale of least weighted error: `x` is about `scale q`, `-half <= q < half`. All zero gives zero.
-pub(super) fn symmetric<const N: usize>(x: &[f32; N], w: &[f32; N], half: u8) -> f32 {
-    let codes = Codes::around(half);
-    let extreme = x.iter().fold(0f32, |e, x| if x.abs() > e.abs() { *x } else { e });
-    let unit = -inverse(extreme);
-    let mut best = (0.0, 0.0);
-    let consider = |inverse: f32, best: &mut (f32, f32)| {
-        let fit = sums(x, w, inverse, 0.0, codes).symmetric();
-        if fit.1 > best.1 {
-            *best = fit;
-        }
-    };
-    for step in -9i8..=9 {
-        consider((f32::from(half) + 0.1 * f32::from(step)) * unit, &mut best);
+#[inline(always)]
+pub(super) fn symmetric<S: Simd, const N: usize>(elements: &Elements<'_, S, N>, codes: Codes) -> f32 {
+    let mut extreme = 0f32;
+    for &x in elements.x {
+        extreme = if x.abs() > extreme.abs() { x } else { extreme };
     }
-    for _ in 0..ROUNDS {
-        consider(inverse(best.0), &mut best);
+    let unit = inverse(extreme);
+    let mut best = (0.0, 0.0);
+    for step in -9i8..=9 + ROUNDS as i8 {
+        // The last rounds go on from the best scale.
+        let inverse = if step <= 9 { (codes.low + 0.1 * f32::from(step)) * unit } else { inverse(best.0) };
+        let (scale, gain) = elements.sums(inverse, 0.0, codes).symmetric();
+        if gain > best.1 {
+            best = (scale, gain);
+        }
     }
     best.0
 }

@@ -5,8 +5,10 @@
 //! chosen in turn, each for the least error of what the decoder will see.
 
 use super::kquant::{self, PairBlock};
-use super::search::{self, Codes, Minimum, Sums};
+use super::search::{self, Codes, Elements, Minimum, Sums};
 use half::f16;
+use scant_tensor_core::isa::Isa;
+use scant_tensor_core::simd::{Simd, WithSimd};
 
 /// Nothing that a K type holds is larger; squares of what is larger could overflow.
 const LARGEST: f32 = 1e9;
@@ -59,11 +61,11 @@ pub(super) fn encode_q6_k(x: &[f32; 256], importance: Importance<'_>, block: &mu
 #[derive(Clone, Copy)]
 struct Stretch {
     range: [f32; 2],
-    steps: usize,
+    steps: u8,
 }
 
 impl Stretch {
-    fn of(importance: Importance<'_>, range: [f32; 2], steps: usize) -> Stretch {
+    fn of(importance: Importance<'_>, range: [f32; 2], steps: u8) -> Stretch {
         match importance {
             None => Stretch { range, steps },
             Some(_) => Stretch { range: [-0.9, 0.9], steps: 18 },
@@ -128,63 +130,80 @@ fn affine<const N: usize, const SUBS: usize>(
     max_level: u8,
     stretch: Stretch,
 ) -> Option<Affine<SUBS>> {
-    let (x, w) = (x.as_chunks::<N>().0, w.as_chunks::<N>().0);
-    let largest = x.as_flattened().iter().fold(0f32, |max, x| max.max(x.abs()));
-    if largest > LARGEST {
+    if x.iter().any(|x| x.abs() > LARGEST) {
         return None;
     }
-    let codes = Codes::up_to(max_code);
-    let mut targets = [(0f32, 0f32); SUBS];
-    for (target, (x, w)) in targets.iter_mut().zip(x.iter().zip(w)) {
-        *target = search::affine(x, w, max_code, Minimum::NotPositive, stretch.range, stretch.steps);
-    }
-    let top = f32::from(max_level);
-    let mut d = targets.iter().fold(0f32, |max, t| max.max(t.0)) / top;
-    let mut dmin = targets.iter().fold(0f32, |max, t| max.max(-t.1)) / top;
-    let mut best: Option<(f32, Affine<SUBS>)> = None;
-    for _ in 0..ROUNDS {
-        let (half_d, half_dmin) = (stored(d), stored(dmin));
-        if !half_d.is_finite() || !half_dmin.is_finite() {
-            break;
-        }
-        let (d1, m1) = (half_d.to_f32(), half_dmin.to_f32());
-        let (inverse_d, inverse_m) = (search::inverse(d1), search::inverse(m1));
-        let (mut scales, mut mins) = ([0; SUBS], [0; SUBS]);
-        let mut total = 0.0;
-        let mut normal = Normal::default();
+    Isa::best().run(FitAffine::<N, SUBS> { x, w, codes: Codes::up_to(max_code), top: f32::from(max_level), stretch })
+}
+
+/// Fits a super-block on a tier.
+struct FitAffine<'a, const N: usize, const SUBS: usize> {
+    x: &'a [f32; 256],
+    w: &'a [f32; 256],
+    codes: Codes,
+    /// The largest integer.
+    top: f32,
+    stretch: Stretch,
+}
+
+impl<const N: usize, const SUBS: usize> WithSimd for FitAffine<'_, N, SUBS> {
+    type Out = Option<Affine<SUBS>>;
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> Self::Out {
+        let FitAffine { x, w, codes, top, stretch } = self;
+        let (x, w) = (x.as_chunks::<N>().0, w.as_chunks::<N>().0);
+        let mut targets = [(0f32, 0f32); SUBS];
+        let (mut d, mut dmin) = (0f32, 0f32);
         for j in 0..SUBS {
-            let (scale, min) = targets[j];
-            let mut least = f32::INFINITY;
-            for s in near(scale * inverse_d, 0.0, top) {
-                for t in near(-min * inverse_m, 0.0, top) {
-                    let error = search::error(&x[j], &w[j], d1 * s, -(m1 * t), codes);
+            let elements = Elements::new(s, &x[j], &w[j]);
+            targets[j] = search::affine(&elements, codes, Minimum::NotPositive, stretch.range, stretch.steps);
+            d = d.max(targets[j].0 / top);
+            dmin = dmin.max(-targets[j].1 / top);
+        }
+        let mut best: Option<(f32, Affine<SUBS>)> = None;
+        for _ in 0..ROUNDS {
+            let (half_d, half_dmin) = (stored(d), stored(dmin));
+            if !half_d.is_finite() || !half_dmin.is_finite() {
+                break;
+            }
+            let (d1, m1) = (half_d.to_f32(), half_dmin.to_f32());
+            let (inverse_d, inverse_m) = (search::inverse(d1), search::inverse(m1));
+            let (mut scales, mut mins) = ([0; SUBS], [0; SUBS]);
+            let mut total = 0.0;
+            let mut normal = Normal::default();
+            for j in 0..SUBS {
+                let elements = Elements::new(s, &x[j], &w[j]);
+                let scale = near(targets[j].0 * inverse_d, 0.0, top);
+                let min = near(-targets[j].1 * inverse_m, 0.0, top);
+                let (mut least, mut at) = (f32::INFINITY, (0.0, 0.0));
+                for i in 0..9 {
+                    let tried = (scale[i / 3], min[i % 3]);
+                    let error = elements.error(d1 * tried.0, -(m1 * tried.1), codes);
                     if error < least {
-                        least = error;
-                        (scales[j], mins[j]) = (s as u8, t as u8);
+                        (least, at) = (error, tried);
                     }
                 }
+                total += least;
+                (scales[j], mins[j]) = (at.0 as u8, at.1 as u8);
+                normal.add(at.0, at.1, &elements.sums(search::inverse(d1 * at.0), -(m1 * at.1), codes));
             }
-            total += least;
-            let (s, t) = (f32::from(scales[j]), f32::from(mins[j]));
-            normal.add(s, t, &search::sums(&x[j], &w[j], search::inverse(d1 * s), -(m1 * t), codes));
+            match &best {
+                Some((least, _)) if total >= *least => break,
+                _ => best = Some((total, Affine { d: half_d, dmin: half_dmin, scales, mins, codes: [0; 256] })),
+            }
+            (d, dmin) = normal.solve();
         }
-        if best.as_ref().is_none_or(|(least, _)| total < *least) {
-            best = Some((total, Affine { d: half_d, dmin: half_dmin, scales, mins, codes: [0; 256] }));
-        } else {
-            break;
+        let (_, mut fit) = best?;
+        let out = fit.codes.as_chunks_mut::<N>().0;
+        for j in 0..SUBS {
+            let scale = fit.d.to_f32() * f32::from(fit.scales[j]);
+            let (inverse, min) = (search::inverse(scale), -(fit.dmin.to_f32() * f32::from(fit.mins[j])));
+            for (q, x) in out[j].iter_mut().zip(&x[j]) {
+                *q = codes.nearest((x - min) * inverse) as u8;
+            }
         }
-        (d, dmin) = normal.solve();
+        Some(fit)
     }
-    let (_, mut fit) = best?;
-    let out = fit.codes.as_chunks_mut::<N>().0;
-    for j in 0..SUBS {
-        let scale = fit.d.to_f32() * f32::from(fit.scales[j]);
-        let (inverse, min) = (search::inverse(scale), -(fit.dmin.to_f32() * f32::from(fit.mins[j])));
-        for (q, x) in out[j].iter_mut().zip(&x[j]) {
-            *q = codes.nearest((x - min) * inverse) as u8;
-        }
-    }
-    Some(fit)
 }
 
 /// The nearest f16; the smallest one instead of none, since the integers that multiply it can be small too.
@@ -193,10 +212,11 @@ fn stored(x: f32) -> f16 {
     if half == f16::ZERO && x != 0.0 { f16::MIN_POSITIVE_SUBNORMAL.copysign(half) } else { half }
 }
 
-/// The integers within 1 of the nearest to `x`.
-fn near(x: f32, low: f32, high: f32) -> impl Iterator<Item = f32> {
+/// The integer nearest to `x` and its neighbours, held within the range.
+#[inline(always)]
+fn near(x: f32, low: f32, high: f32) -> [f32; 3] {
     let middle = x.clamp(low, high).round_ties_even();
-    [middle, middle - 1.0, middle + 1.0].into_iter().filter(move |x| (low..=high).contains(x))
+    [middle, (middle - 1.0).max(low), (middle + 1.0).min(high)]
 }
 
 /// Normal equations of `x = d (s q) - m t` over a super-block.
@@ -210,6 +230,7 @@ struct Normal {
 }
 
 impl Normal {
+    #[inline(always)]
     fn add(&mut self, s: f32, t: f32, sums: &Sums) {
         self.ss += s * s * sums.wqq;
         self.st += s * t * sums.wq;
@@ -219,6 +240,7 @@ impl Normal {
     }
 
     /// `d` and `m`, none below zero.
+    #[inline(always)]
     fn solve(&self) -> (f32, f32) {
         let det = self.ss * self.tt - self.st * self.st;
         if det > 0.0 {
@@ -241,56 +263,72 @@ struct Symmetric {
 
 /// Signed scales of 16 weights, `-half_level <= s < half_level`. `None` if an f16 is too small for the weights.
 fn symmetric(x: &[f32; 256], w: &[f32; 256], half: u8, half_level: u8) -> Option<Symmetric> {
-    let (x, w) = (x.as_chunks::<16>().0, w.as_chunks::<16>().0);
-    if x.as_flattened().iter().any(|x| x.abs() > LARGEST) {
+    if x.iter().any(|x| x.abs() > LARGEST) {
         return None;
     }
-    let codes = Codes::around(half);
-    let levels = Codes::around(half_level);
-    let mut targets = [0f32; 16];
-    for (target, (x, w)) in targets.iter_mut().zip(x.iter().zip(w)) {
-        *target = search::symmetric(x, w, half);
-    }
-    let extreme = targets.iter().fold(0f32, |e, t| if t.abs() > e.abs() { *t } else { e });
-    let mut d = extreme / levels.low;
-    let mut best: Option<(f32, f16, [f32; 16])> = None;
-    for _ in 0..ROUNDS {
-        let half_d = stored(d);
-        if !half_d.is_finite() {
-            break;
-        }
-        let d1 = half_d.to_f32();
-        let inverse = search::inverse(d1);
-        let mut scales = [0f32; 16];
-        let (mut total, mut ss, mut xs) = (0.0, 0.0, 0.0);
+    Isa::best().run(FitSymmetric { x, w, codes: Codes::around(half), levels: Codes::around(half_level) })
+}
+
+/// As [`FitAffine`].
+struct FitSymmetric<'a> {
+    x: &'a [f32; 256],
+    w: &'a [f32; 256],
+    codes: Codes,
+    levels: Codes,
+}
+
+impl WithSimd for FitSymmetric<'_> {
+    type Out = Option<Symmetric>;
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> Self::Out {
+        let FitSymmetric { x, w, codes, levels } = self;
+        let (x, w) = (x.as_chunks::<16>().0, w.as_chunks::<16>().0);
+        let mut targets = [0f32; 16];
+        let mut extreme = 0f32;
         for j in 0..16 {
-            let mut least = f32::INFINITY;
-            for s in near(targets[j] * inverse, levels.low, levels.high) {
-                let error = search::error(&x[j], &w[j], d1 * s, 0.0, codes);
-                if error < least {
-                    (least, scales[j]) = (error, s);
-                }
+            targets[j] = search::symmetric(&Elements::new(s, &x[j], &w[j]), codes);
+            extreme = if targets[j].abs() > extreme.abs() { targets[j] } else { extreme };
+        }
+        let mut d = extreme / levels.low;
+        let mut best: Option<(f32, f16, [f32; 16])> = None;
+        for _ in 0..ROUNDS {
+            let half_d = stored(d);
+            if !half_d.is_finite() {
+                break;
             }
-            total += least;
-            let sums = search::sums(&x[j], &w[j], search::inverse(d1 * scales[j]), 0.0, codes);
-            ss += scales[j] * scales[j] * sums.wqq;
-            xs += scales[j] * sums.wqx;
+            let d1 = half_d.to_f32();
+            let inverse = search::inverse(d1);
+            let mut scales = [0f32; 16];
+            let (mut total, mut ss, mut xs) = (0.0, 0.0, 0.0);
+            for j in 0..16 {
+                let elements = Elements::new(s, &x[j], &w[j]);
+                let mut least = f32::INFINITY;
+                for tried in near(targets[j] * inverse, levels.low, levels.high) {
+                    let error = elements.error(d1 * tried, 0.0, codes);
+                    if error < least {
+                        (least, scales[j]) = (error, tried);
+                    }
+                }
+                total += least;
+                let sums = elements.sums(search::inverse(d1 * scales[j]), 0.0, codes);
+                ss += scales[j] * scales[j] * sums.wqq;
+                xs += scales[j] * sums.wqx;
+            }
+            match &best {
+                Some((least, ..)) if total >= *least => break,
+                _ => best = Some((total, half_d, scales)),
+            }
+            d = xs * search::inverse(ss);
         }
-        if best.as_ref().is_none_or(|(least, ..)| total < *least) {
-            best = Some((total, half_d, scales));
-        } else {
-            break;
+        let (_, d, scales) = best?;
+        let mut fit = Symmetric { d, scales: scales.map(|s| (s - levels.low) as u8), codes: [0; 256] };
+        let out = fit.codes.as_chunks_mut::<16>().0;
+        for j in 0..16 {
+            let inverse = search::inverse(d.to_f32() * scales[j]);
+            for (q, x) in out[j].iter_mut().zip(&x[j]) {
+                *q = (codes.nearest(x * inverse) - codes.low) as u8;
+            }
         }
-        d = xs * search::inverse(ss);
+        Some(fit)
     }
-    let (_, d, scales) = best?;
-    let mut fit = Symmetric { d, scales: scales.map(|s| (s - levels.low) as u8), codes: [0; 256] };
-    let out = fit.codes.as_chunks_mut::<16>().0;
-    for j in 0..16 {
-        let inverse = search::inverse(d.to_f32() * scales[j]);
-        for (q, x) in out[j].iter_mut().zip(&x[j]) {
-            *q = (codes.nearest(x * inverse) - codes.low) as u8;
-        }
-    }
-    Some(fit)
 }

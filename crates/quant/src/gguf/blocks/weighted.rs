@@ -4,8 +4,10 @@
 //! the stored scale, and a minimum may be above zero.
 
 use super::legacy;
-use super::search::{self, Codes, Minimum};
+use super::search::{self, Codes, Elements, Minimum};
 use half::f16;
+use scant_tensor_core::isa::Isa;
+use scant_tensor_core::simd::{Simd, WithSimd};
 
 /// Squares of what is larger could overflow; no type here holds it.
 const LARGEST: f32 = 1e9;
@@ -71,8 +73,8 @@ fn symmetric(x: &[f32; 32], columns: &Columns<'_>, half: u8) -> Option<(f16, [u8
     if !small_enough(x) {
         return None;
     }
-    let d = f16::from_f32(search::symmetric(x, &columns.weights(x), half));
     let codes = Codes::around(half);
+    let d = f16::from_f32(Isa::best().run(Symmetric { x, w: &columns.weights(x), codes }));
     let inverse = search::inverse(d.to_f32());
     d.is_finite().then(|| (d, x.map(|x| (codes.nearest(x * inverse) - codes.low) as u8)))
 }
@@ -82,9 +84,37 @@ fn affine(x: &[f32; 32], columns: &Columns<'_>, max_code: u8) -> Option<(f16, f1
     if !small_enough(x) {
         return None;
     }
-    let (scale, min) = search::affine(x, &columns.weights(x), max_code, Minimum::Any, [-0.9, 0.9], 18);
-    let (d, m) = (f16::from_f32(scale), f16::from_f32(min));
     let codes = Codes::up_to(max_code);
+    let (scale, min) = Isa::best().run(Affine { x, w: &columns.weights(x), codes });
+    let (d, m) = (f16::from_f32(scale), f16::from_f32(min));
     let (inverse, min) = (search::inverse(d.to_f32()), m.to_f32());
     (d.is_finite() && m.is_finite()).then(|| (d, m, x.map(|x| codes.nearest((x - min) * inverse) as u8)))
+}
+
+struct Symmetric<'a> {
+    x: &'a [f32; 32],
+    w: &'a [f32; 32],
+    codes: Codes,
+}
+
+impl WithSimd for Symmetric<'_> {
+    type Out = f32;
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> f32 {
+        search::symmetric(&Elements::new(s, self.x, self.w), self.codes)
+    }
+}
+
+struct Affine<'a> {
+    x: &'a [f32; 32],
+    w: &'a [f32; 32],
+    codes: Codes,
+}
+
+impl WithSimd for Affine<'_> {
+    type Out = (f32, f32);
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> (f32, f32) {
+        search::affine(&Elements::new(s, self.x, self.w), self.codes, Minimum::Any, [-0.9, 0.9], 18)
+    }
 }
