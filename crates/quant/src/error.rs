@@ -132,6 +132,14 @@ pub enum Error {
         /// Its importance.
         value: f32,
     },
+    /// A block type that can be read and not written.
+    #[error("cannot encode {block_type}: the encoder writes {supported}")]
+    NoEncoder {
+        /// The type asked for.
+        block_type: String,
+        /// The types with an encoder.
+        supported: String,
+    },
     /// Plain floats where a quantized type is needed.
     #[error("{block_type} has no codes: only quantized types split into codes and scales")]
     NotQuantized {
@@ -178,6 +186,9 @@ pub enum Error {
         /// Why.
         detail: String,
     },
+    /// Numbers that no term holds.
+    #[error(transparent)]
+    Term(#[from] scant_tensor_core::Error),
     /// A file could not be read or written.
     #[error(transparent)]
     File(#[from] FileError),

@@ -42,11 +42,21 @@ pub enum BlockType {
     Q5_K,
     /// 256 codes of 6 bits; 16 sub-blocks with signed byte scales: `w = d s (q - 32)`.
     Q6_K,
+    /// 32 nibbles into 16 values, and a scale: `w = d v[q]`.
+    IQ4_NL,
+    /// 256 nibbles into 16 values; 8 sub-blocks with signed 6-bit scales: `w = d (s - 32) v[q]`.
+    IQ4_XS,
+    /// 256 codes -1, 0, 1 with a scale, five to a byte.
+    TQ1_0,
+    /// 256 codes of 2 bits and a scale: `w = d (q - 1)`.
+    TQ2_0,
+    /// 32 floats of 4 bits with an exponent, the microscaling format of the Open Compute Project.
+    MXFP4,
 }
 
 impl BlockType {
     /// Every type that this crate decodes, in the order of their ids.
-    pub const ALL: [BlockType; 13] = [
+    pub const ALL: [BlockType; 18] = [
         BlockType::F32,
         BlockType::F16,
         BlockType::Q4_0,
@@ -59,7 +69,12 @@ impl BlockType {
         BlockType::Q4_K,
         BlockType::Q5_K,
         BlockType::Q6_K,
+        BlockType::IQ4_NL,
+        BlockType::IQ4_XS,
         BlockType::BF16,
+        BlockType::TQ1_0,
+        BlockType::TQ2_0,
+        BlockType::MXFP4,
     ];
 
     /// The id in the file.
@@ -77,7 +92,12 @@ impl BlockType {
             BlockType::Q4_K => 12,
             BlockType::Q5_K => 13,
             BlockType::Q6_K => 14,
+            BlockType::IQ4_NL => 20,
+            BlockType::IQ4_XS => 23,
             BlockType::BF16 => 30,
+            BlockType::TQ1_0 => 34,
+            BlockType::TQ2_0 => 35,
+            BlockType::MXFP4 => 39,
         }
     }
 
@@ -90,8 +110,9 @@ impl BlockType {
     pub const fn block_size(self) -> usize {
         match self {
             BlockType::F32 | BlockType::F16 | BlockType::BF16 => 1,
-            BlockType::Q2_K | BlockType::Q3_K | BlockType::Q4_K | BlockType::Q5_K | BlockType::Q6_K => 256,
-            _ => 32,
+            BlockType::Q4_0 | BlockType::Q4_1 | BlockType::Q5_0 | BlockType::Q5_1 | BlockType::Q8_0 => 32,
+            BlockType::IQ4_NL | BlockType::MXFP4 => 32,
+            _ => 256,
         }
     }
 
@@ -110,6 +131,11 @@ impl BlockType {
             BlockType::Q4_K => 144,
             BlockType::Q5_K => 176,
             BlockType::Q6_K => 210,
+            BlockType::IQ4_NL => 18,
+            BlockType::IQ4_XS => 136,
+            BlockType::TQ1_0 => 54,
+            BlockType::TQ2_0 => 66,
+            BlockType::MXFP4 => 17,
         }
     }
 
@@ -147,7 +173,7 @@ impl BlockType {
         }
         match self {
             _ if !n.is_multiple_of(32) => BlockType::F16,
-            BlockType::Q2_K | BlockType::Q3_K => BlockType::Q4_0,
+            BlockType::Q2_K | BlockType::Q3_K | BlockType::IQ4_XS | BlockType::TQ1_0 | BlockType::TQ2_0 => BlockType::Q4_0,
             BlockType::Q4_K => BlockType::Q5_0,
             BlockType::Q5_K => BlockType::Q5_1,
             _ => BlockType::Q8_0,
@@ -169,7 +195,12 @@ impl BlockType {
             BlockType::Q4_K => 15,
             BlockType::Q5_K => 17,
             BlockType::Q6_K => 18,
+            BlockType::IQ4_NL => 25,
+            BlockType::IQ4_XS => 30,
             BlockType::BF16 => 32,
+            BlockType::TQ1_0 => 36,
+            BlockType::TQ2_0 => 37,
+            BlockType::MXFP4 => 38,
         }
     }
 
@@ -229,6 +260,11 @@ mod tests {
             (Q4_K, 4.5),
             (Q5_K, 5.5),
             (Q6_K, 6.5625),
+            (IQ4_NL, 4.5),
+            (IQ4_XS, 4.25),
+            (TQ1_0, 1.6875),
+            (TQ2_0, 2.0625),
+            (MXFP4, 4.25),
         ];
         for (ty, want) in bits {
             assert_eq!(ty.bits_per_weight(), want, "{ty}");

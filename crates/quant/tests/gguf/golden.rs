@@ -20,6 +20,9 @@ fn random_blocks(ty: BlockType, weights: usize) -> Vec<u8> {
         BlockType::Q4_1 | BlockType::Q5_1 | BlockType::Q4_K | BlockType::Q5_K => &[1, 3],
         BlockType::Q2_K => &[81, 83],
         BlockType::Q3_K => &[109],
+        BlockType::TQ1_0 => &[53],
+        BlockType::TQ2_0 => &[65],
+        BlockType::MXFP4 => &[0],
         BlockType::Q6_K => &[209],
         _ => &[1],
     };
@@ -81,6 +84,11 @@ fn decoders_equal_the_python_package_bit_for_bit() {
         (BlockType::Q4_K, 0x1f815f4fb153ff34),
         (BlockType::Q5_K, 0x6d0a7821c02d55fb),
         (BlockType::Q6_K, 0xbdc782dfde052afb),
+        (BlockType::IQ4_NL, 0x733999d21fd8ed65),
+        (BlockType::IQ4_XS, 0xf87bcd7a335d52fd),
+        (BlockType::TQ1_0, 0xb863caa63b6994a7),
+        (BlockType::TQ2_0, 0xba96225dfb5386a3),
+        (BlockType::MXFP4, 0xcf797c1d84ac4ff4),
     ];
     assert_eq!(golden.len(), BlockType::ALL.len());
     for (ty, want) in golden {

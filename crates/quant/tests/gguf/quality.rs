@@ -139,6 +139,8 @@ fn wrong_sizes_and_types_are_refused() {
     assert!(matches!(error, Error::BlockDoesNotDivide { n: 31, block_size: 32, .. }), "{error}");
     let error = blocks::decode(BlockType::Q8_0, &[0; 33], &mut [0.0; 32]).unwrap_err();
     assert!(matches!(error, Error::ShapeMismatch { want: 34, got: 33, .. }), "{error}");
+    let error = encode(BlockType::IQ4_NL, &[0.0; 256]).unwrap_err();
+    assert!(matches!(error, Error::NoEncoder { .. }), "{error}");
     // Nothing is a whole number of blocks.
     for ty in BlockType::ALL {
         blocks::decode(ty, &[], &mut []).unwrap();

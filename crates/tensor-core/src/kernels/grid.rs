@@ -1,10 +1,10 @@
-//! `y += x W^T` over a [`Grid`]: a panel's codes are unpacked once in registers and used for up to eight tokens.
+//! `y += x W^T` over a [`Grid`] or a [`Palette`]: a panel's codes are unpacked once in registers and used for up to eight tokens.
 //!
 //! A lane is a row. Over a group of columns and per row: Fast sums `step * sum(q x)` of its blocks of 32, each an exact integer sum,
 //! Exact sums two fused chains over the even and odd columns of each block. The group then adds `scale *` that sum and, in an accumulator
 //! of its own, `offset * sum(x)`. This order depends on the format alone, so tiers, batch sizes and thread counts give the same bits.
 
-use crate::format::{BLOCK, Grid, Groups, Offset, PANEL, Stat, block_bytes, unpack};
+use crate::format::{BLOCK, Grid, Groups, Offset, PANEL, Palette, Stat, block_bytes, values};
 use crate::prepared::{Block, Mode, Prepared};
 use crate::simd::{Simd, WithSimd};
 use ndarray::ArrayViewMut2;
@@ -29,33 +29,52 @@ macro_rules! each {
 
 /// `y[.., rows] += x W[rows]^T`; `rows` starts at a panel, `y` is `[tokens, rows.len()]` with contiguous rows.
 pub(crate) fn accumulate(grid: &Grid, x: &Prepared, rows: Range<usize>, y: &mut ArrayViewMut2<'_, f32>) {
-    let panels = rows.start / PANEL..rows.end.div_ceil(PANEL);
-    let whole = grid.spec().group_size.is_multiple_of(BLOCK);
-    macro_rules! run {
-        ($bits:literal) => {
-            match (x.mode(), whole) {
-                (Mode::Fast, true) => tokens::<$bits, 1, true, 8>(grid, x, panels, y),
-                (Mode::Fast, false) => tokens::<$bits, 2, true, 8>(grid, x, panels, y),
-                (Mode::Exact, true) => tokens::<$bits, 1, false, 4>(grid, x, panels, y),
-                (Mode::Exact, false) => tokens::<$bits, 2, false, 4>(grid, x, panels, y),
-            }
-        };
-    }
     match grid.spec().bits {
-        1 => run!(1),
-        2 => run!(2),
-        3 => run!(3),
-        4 => run!(4),
-        5 => run!(5),
-        6 => run!(6),
-        7 => run!(7),
-        _ => run!(8),
+        1 => modes::<1, 1>(grid, [0; 16], x, rows, y),
+        2 => modes::<2, 2>(grid, [0; 16], x, rows, y),
+        3 => modes::<3, 3>(grid, [0; 16], x, rows, y),
+        4 => modes::<4, 4>(grid, [0; 16], x, rows, y),
+        5 => modes::<5, 5>(grid, [0; 16], x, rows, y),
+        6 => modes::<6, 6>(grid, [0; 16], x, rows, y),
+        7 => modes::<7, 7>(grid, [0; 16], x, rows, y),
+        _ => modes::<8, 8>(grid, [0; 16], x, rows, y),
     }
 }
 
-/// Tokens in batches of `T`; one or two left over go alone, more fill a batch whose spare places repeat the last token.
-fn tokens<const BITS: u32, const PARTS: usize, const FAST: bool, const T: usize>(
+/// As [`accumulate`].
+pub(crate) fn accumulate_palette(palette: &Palette, x: &Prepared, rows: Range<usize>, y: &mut ArrayViewMut2<'_, f32>) {
+    modes::<4, 8>(palette.grid(), palette.table(), x, rows, y);
+}
+
+/// Codes of `BITS`, which `table` makes `VALUE_BITS` wide where the two differ.
+fn modes<const BITS: u32, const VALUE_BITS: u32>(
     grid: &Grid,
+    table: [u8; 16],
+    x: &Prepared,
+    rows: Range<usize>,
+    y: &mut ArrayViewMut2<'_, f32>,
+) {
+    let panels = rows.start / PANEL..rows.end.div_ceil(PANEL);
+    let whole = grid.spec().group_size.is_multiple_of(BLOCK);
+    let form = Form { grid, table };
+    match (x.mode(), whole) {
+        (Mode::Fast, true) => tokens::<BITS, VALUE_BITS, 1, true, 8>(form, x, panels, y),
+        (Mode::Fast, false) => tokens::<BITS, VALUE_BITS, 2, true, 8>(form, x, panels, y),
+        (Mode::Exact, true) => tokens::<BITS, VALUE_BITS, 1, false, 4>(form, x, panels, y),
+        (Mode::Exact, false) => tokens::<BITS, VALUE_BITS, 2, false, 4>(form, x, panels, y),
+    }
+}
+
+/// What is multiplied: codes with their statistics, and what a palette makes of a code.
+#[derive(Clone, Copy)]
+struct Form<'a> {
+    grid: &'a Grid,
+    table: [u8; 16],
+}
+
+/// Tokens in batches of `T`; one or two left over go alone, more fill a batch whose spare places repeat the last token.
+fn tokens<const BITS: u32, const VALUE_BITS: u32, const PARTS: usize, const FAST: bool, const T: usize>(
+    form: Form<'_>,
     x: &Prepared,
     panels: Range<usize>,
     y: &mut ArrayViewMut2<'_, f32>,
@@ -65,10 +84,17 @@ fn tokens<const BITS: u32, const PARTS: usize, const FAST: bool, const T: usize>
         let count = (x.tokens() - first).min(T);
         if count <= 2 {
             for token in first..first + count {
-                x.isa().run(Panels::<'_, '_, BITS, PARTS, FAST, 1> { grid, x, panels: panels.clone(), first: token, count: 1, y });
+                x.isa().run(Panels::<'_, '_, BITS, VALUE_BITS, PARTS, FAST, 1> {
+                    form,
+                    x,
+                    panels: panels.clone(),
+                    first: token,
+                    count: 1,
+                    y,
+                });
             }
         } else {
-            x.isa().run(Panels::<'_, '_, BITS, PARTS, FAST, T> { grid, x, panels: panels.clone(), first, count, y });
+            x.isa().run(Panels::<'_, '_, BITS, VALUE_BITS, PARTS, FAST, T> { form, x, panels: panels.clone(), first, count, y });
         }
         first += count;
     }
@@ -123,8 +149,8 @@ impl<'a> Source<'a> {
 }
 
 /// A range of panels times `T` tokens. A block is one part; or two, where groups are no whole blocks.
-struct Panels<'a, 'y, const BITS: u32, const PARTS: usize, const FAST: bool, const T: usize> {
-    grid: &'a Grid,
+struct Panels<'a, 'y, const BITS: u32, const VALUE_BITS: u32, const PARTS: usize, const FAST: bool, const T: usize> {
+    form: Form<'a>,
     x: &'a Prepared,
     panels: Range<usize>,
     first: usize,
@@ -132,14 +158,17 @@ struct Panels<'a, 'y, const BITS: u32, const PARTS: usize, const FAST: bool, con
     y: &'a mut ArrayViewMut2<'y, f32>,
 }
 
-impl<const BITS: u32, const PARTS: usize, const FAST: bool, const T: usize> WithSimd for Panels<'_, '_, BITS, PARTS, FAST, T> {
+impl<const BITS: u32, const VALUE_BITS: u32, const PARTS: usize, const FAST: bool, const T: usize> WithSimd
+    for Panels<'_, '_, BITS, VALUE_BITS, PARTS, FAST, T>
+{
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let (grid, x, start) = (self.grid, self.x, self.panels.start);
+        let (grid, x, start) = (self.form.grid, self.x, self.panels.start);
+        let table = s.table(&self.form.table);
         let token: [usize; T] = std::array::from_fn(|t| self.first + t.min(self.count - 1));
         let blocks: [&[Block]; T] = token.map(|t| if FAST { x.blocks(t) } else { &[] });
-        let values: [&[[f32; BLOCK]]; T] = token.map(|t| x.padded_row(t).as_chunks().0);
+        let inputs: [&[[f32; BLOCK]]; T] = token.map(|t| x.padded_row(t).as_chunks().0);
         let halves: [&[[f32; 2]]; T] = token.map(|t| if FAST { &[] } else { x.sums(t).as_chunks().0 });
         let (all, centre) = (grid.spec().groups(), s.splat((1u32 << (BITS - 1)) as f32));
         let mut scales = Source::new(grid.scale(), all);
@@ -185,17 +214,17 @@ impl<const BITS: u32, const PARTS: usize, const FAST: bool, const T: usize> With
                     };
                 }
                 for (i, block) in codes.chunks_exact(block_bytes(BITS)).enumerate() {
-                    let quads = unpack::<S, BITS>(s, block);
+                    let quads = values::<S, BITS, VALUE_BITS>(s, table, block);
                     let at = chunk * blocks_per_chunk + i;
                     for part in 0..PARTS {
                         if FAST {
                             each!(T, |t| {
                                 let x = &blocks[t][at];
-                                products[t] = fast::<S, BITS, PARTS>(s, &quads, part, x, products[t]);
+                                products[t] = fast::<S, VALUE_BITS, PARTS>(s, &quads, part, x, products[t]);
                                 sums[t] += if PARTS == 1 { x.sum } else { x.sums[part] };
                             });
                         } else {
-                            exact::<S, BITS, PARTS, T>(s, &quads, part, std::array::from_fn(|t| &values[t][at]), &mut products);
+                            exact::<S, VALUE_BITS, PARTS, T>(s, &quads, part, std::array::from_fn(|t| &inputs[t][at]), &mut products);
                             each!(T, |t| {
                                 let x = &halves[t][at];
                                 sums[t] += if PARTS == 1 { x[0] + x[1] } else { x[part] };

@@ -6,6 +6,7 @@
 
 mod kquant;
 mod legacy;
+mod palette;
 mod search;
 mod superblock;
 mod weighted;
@@ -18,6 +19,7 @@ use weighted::Columns;
 
 pub(super) use kquant::{codes_q2, codes_q3_k, codes_q4_k, codes_q5_k, codes_q6_k, scales_and_mins, scales_q3_k};
 pub(super) use legacy::{codes_q4, codes_q5};
+pub(super) use palette::{E2M1, IQ4, codes_iq4_xs, codes_tq1_0, codes_tq2_0, half_exponent, scales_iq4_xs};
 
 /// The types that [`encode`] writes.
 pub const ENCODED: [BlockType; 13] = [
@@ -67,6 +69,11 @@ pub fn decode(ty: BlockType, bytes: &[u8], out: &mut [f32]) -> Result<(), Error>
         BlockType::Q4_K => each(bytes, out, kquant::decode_q4_k),
         BlockType::Q5_K => each(bytes, out, kquant::decode_q5_k),
         BlockType::Q6_K => each(bytes, out, kquant::decode_q6_k),
+        BlockType::IQ4_NL => each(bytes, out, palette::decode_iq4_nl),
+        BlockType::IQ4_XS => each(bytes, out, palette::decode_iq4_xs),
+        BlockType::TQ1_0 => each(bytes, out, palette::decode_tq1_0),
+        BlockType::TQ2_0 => each(bytes, out, palette::decode_tq2_0),
+        BlockType::MXFP4 => each(bytes, out, palette::decode_mxfp4),
     }
     Ok(())
 }
@@ -78,7 +85,7 @@ pub fn decode(ty: BlockType, bytes: &[u8], out: &mut [f32]) -> Result<(), Error>
 /// it does in llama.cpp: `x^2` in Q3_K and Q6_K, `|x|` in Q2_K, that and the root mean square of its 32 in Q4_K and Q5_K.
 ///
 /// # Errors
-/// [`Error::Unrepresentable`] for NaN, infinities, and values or scales beyond the stored float's range;
+/// [`Error::NoEncoder`] for types that are only read; [`Error::Unrepresentable`] for NaN, infinities, and values or scales beyond the stored float's range;
 /// [`Error::BlockDoesNotDivide`] and [`Error::ShapeMismatch`] as for [`decode`].
 pub fn encode(ty: BlockType, weights: &[f32], out: &mut [u8]) -> Result<(), Error> {
     check_sizes(ty, weights.len(), out.len())?;
@@ -106,6 +113,7 @@ pub fn encode(ty: BlockType, weights: &[f32], out: &mut [u8]) -> Result<(), Erro
         BlockType::Q4_K => each_back(weights, out, |_, w, b| superblock::encode_q4_k(w, None, b)),
         BlockType::Q5_K => each_back(weights, out, |_, w, b| superblock::encode_q5_k(w, None, b)),
         BlockType::Q6_K => each_back(weights, out, |_, w, b| superblock::encode_q6_k(w, None, b)),
+        BlockType::IQ4_NL | BlockType::IQ4_XS | BlockType::TQ1_0 | BlockType::TQ2_0 | BlockType::MXFP4 => return Err(no_encoder(ty)),
     }
     .map_err(|block| bad_block(ty, weights, block))
 }
@@ -153,6 +161,7 @@ pub fn encode_weighted(ty: BlockType, weights: &[f32], importance: &[f32], out: 
     let columns = |block: usize| Columns { importance: &narrow[block % narrow.len()], mean_square: means[block / narrow.len()] };
     match ty {
         BlockType::F32 | BlockType::F16 | BlockType::BF16 | BlockType::Q8_0 => return encode(ty, weights, out),
+        BlockType::IQ4_NL | BlockType::IQ4_XS | BlockType::TQ1_0 | BlockType::TQ2_0 | BlockType::MXFP4 => return Err(no_encoder(ty)),
         BlockType::Q4_0 => each_back(weights, out, |i, w, b| weighted::encode_q4_0(w, &columns(i), b)),
         BlockType::Q4_1 => each_back(weights, out, |i, w, b| weighted::encode_q4_1(w, &columns(i), b)),
         BlockType::Q5_0 => each_back(weights, out, |i, w, b| weighted::encode_q5_0(w, &columns(i), b)),
@@ -164,6 +173,10 @@ pub fn encode_weighted(ty: BlockType, weights: &[f32], importance: &[f32], out: 
         BlockType::Q6_K => each_back(weights, out, |i, w, b| superblock::encode_q6_k(w, of(i), b)),
     }
     .map_err(|block| bad_block(ty, weights, block))
+}
+
+fn no_encoder(ty: BlockType) -> Error {
+    Error::NoEncoder { block_type: ty.to_string(), supported: ENCODED.map(|ty| ty.to_string()).join(", ") }
 }
 
 fn check_finite(ty: BlockType, weights: &[f32]) -> Result<(), Error> {
