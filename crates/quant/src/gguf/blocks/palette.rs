@@ -42,7 +42,7 @@ pub(in crate::gguf) fn codes_tq1_0(block: &[u8; 54], codes: &mut [u8; 256]) {
         let mut power = 1u8;
         for _ in 0..digits {
             for byte in &block[bytes.clone()] {
-                codes[at] = (u16::from(byte.wrapping_mul(power)) * 3 >> 8) as u8;
+                codes[at] = ((u16::from(byte.wrapping_mul(power)) * 3) >> 8) as u8;
                 at += 1;
             }
             power = power.wrapping_mul(3);
