@@ -5,8 +5,8 @@ use scant_quant::gguf::{BlockType, File};
 use scant_tensor_core::file::Dtype;
 use scant_tensor_core::format::{Grid, GridSpec, RowOffset, RowStat};
 use scant_tensor_core::rng::Rng;
-use scant_tensor_core::{Linear, Pre, Site, Step};
 use scant_tensor_core::stats::StatSet;
+use scant_tensor_core::{Linear, Pre, Site, Step};
 use scant_transformer::{GgufExport, SiteId, SiteKind, calibrate, open_gguf};
 
 fn exported(model: &Model, ty: BlockType, like: Option<&File>) -> (Folder, Model) {
