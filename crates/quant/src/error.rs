@@ -124,6 +124,14 @@ pub enum Error {
         /// What is wrong with it.
         detail: String,
     },
+    /// An importance that weighs nothing: below zero, infinite or NaN.
+    #[error("importance of column {column} is {value}: it must be finite and not below zero")]
+    Importance {
+        /// The column.
+        column: usize,
+        /// Its importance.
+        value: f32,
+    },
     /// A block type that can be read and not written.
     #[error("cannot encode {block_type}: the encoder writes {supported}")]
     NoEncoder {
@@ -178,6 +186,9 @@ pub enum Error {
         /// Why.
         detail: String,
     },
+    /// Numbers that no term holds.
+    #[error(transparent)]
+    Term(#[from] scant_tensor_core::Error),
     /// A file could not be read or written.
     #[error(transparent)]
     File(#[from] FileError),

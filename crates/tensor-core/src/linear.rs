@@ -1,7 +1,7 @@
 //! A layer is a sum of terms: `y = Post(sum of T_i Pre(x)) + bias`.
 
 use crate::error::Error;
-use crate::format::{Dense, DenseType, Grid, PANEL};
+use crate::format::{Dense, DenseType, Grid, PANEL, Palette};
 use crate::kernels;
 use crate::prepared::{Prepared, Wants};
 use crate::transform::Post;
@@ -125,6 +125,8 @@ pub enum Term {
     Dense(Arc<Dense>),
     /// Small codes with scales.
     Grid(Arc<Grid>),
+    /// Codes into a palette with scales.
+    Palette(Arc<Palette>),
     /// The caller's own; runs, but is not saved.
     Other(Arc<dyn LinearOp>),
 }
@@ -134,6 +136,7 @@ impl std::fmt::Debug for Term {
         let kind = match self {
             Term::Dense(_) => "Dense",
             Term::Grid(_) => "Grid",
+            Term::Palette(_) => "Palette",
             Term::Other(_) => "Other",
         };
         write!(f, "{kind}{:?}", self.op().shape())
@@ -152,12 +155,19 @@ impl From<Grid> for Term {
     }
 }
 
+impl From<Palette> for Term {
+    fn from(t: Palette) -> Term {
+        Term::Palette(Arc::new(t))
+    }
+}
+
 impl Term {
     /// The operation.
     pub fn op(&self) -> &dyn LinearOp {
         match self {
             Term::Dense(t) => &**t,
             Term::Grid(t) => &**t,
+            Term::Palette(t) => &**t,
             Term::Other(t) => &**t,
         }
     }
@@ -251,16 +261,44 @@ impl LinearOp for Grid {
         kernels::grid::accumulate(self, x, rows, &mut y);
     }
 
-    fn add_rows(&self, rows: Range<usize>, mut dense: ArrayViewMut2<'_, f32>) {
-        for panel in rows.start / PANEL..rows.end.div_ceil(PANEL) {
-            let first = panel * PANEL;
-            let inside = rows.start.max(first) - first..rows.end.min(first + PANEL) - first;
-            if inside.len() == PANEL.min(self.spec().m - first) {
-                kernels::expand::add_panel(self, panel, first - rows.start, &mut dense);
-                continue;
-            }
-            self.each(panel, inside, |r, j, w| dense[[first + r - rows.start, j]] += w);
+    fn add_rows(&self, rows: Range<usize>, dense: ArrayViewMut2<'_, f32>) {
+        add_codes(self, None, rows, dense);
+    }
+}
+
+impl LinearOp for Palette {
+    fn shape(&self) -> [usize; 2] {
+        self.grid().shape()
+    }
+
+    fn footprint(&self) -> Footprint {
+        Footprint { codebooks: self.values().len() as u64, ..self.grid().footprint() }
+    }
+
+    fn wants(&self) -> Wants {
+        self.grid().wants()
+    }
+
+    fn accumulate(&self, x: &Prepared, _staged: ArrayView2<'_, f32>, rows: Range<usize>, mut y: ArrayViewMut2<'_, f32>) {
+        kernels::grid::accumulate_palette(self, x, rows, &mut y);
+    }
+
+    fn add_rows(&self, rows: Range<usize>, dense: ArrayViewMut2<'_, f32>) {
+        add_codes(self.grid(), Some(self), rows, dense);
+    }
+}
+
+/// `dense += W[rows]` for the codes of `grid`, through the palette if there is one.
+fn add_codes(grid: &Grid, palette: Option<&Palette>, rows: Range<usize>, mut dense: ArrayViewMut2<'_, f32>) {
+    for panel in rows.start / PANEL..rows.end.div_ceil(PANEL) {
+        let first = panel * PANEL;
+        let inside = rows.start.max(first) - first..rows.end.min(first + PANEL) - first;
+        if inside.len() == PANEL.min(grid.spec().m - first) {
+            let table = palette.map(Palette::table);
+            kernels::expand::add_panel(grid, table.as_ref(), panel, first - rows.start, &mut dense);
+            continue;
         }
+        grid.each(panel, inside, palette.map(Palette::values), |r, j, w| dense[[first + r - rows.start, j]] += w);
     }
 }
 

@@ -30,6 +30,7 @@ pub use calibrate::calibrate;
 pub use compress::{CompressPlan, Propagation, compress};
 pub use config::{Activation, Architecture, Config, LayerAttention, Rope, RopeScaling};
 pub use error::Error;
+pub use export::GgufExport;
 pub use forward::{Path, Scratch};
 pub use generate::{Text, Tokens};
 pub use load::{open, open_gguf};

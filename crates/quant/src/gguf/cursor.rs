@@ -5,7 +5,7 @@ use std::fmt::Display;
 
 /// A position in the file. Reads check what is left first, and nothing is allocated unless a read fails.
 #[derive(Clone)]
-pub(super) struct Cursor<'a> {
+pub(crate) struct Cursor<'a> {
     bytes: &'a [u8],
     pos: usize,
     /// Counts, lengths and dimensions have 8 bytes (version 2 and later) instead of 4.
@@ -16,31 +16,31 @@ pub(super) struct Cursor<'a> {
 const MAX_COUNT: u64 = 1 << 30;
 
 impl<'a> Cursor<'a> {
-    pub(super) fn new(bytes: &'a [u8], wide: bool) -> Self {
+    pub(crate) fn new(bytes: &'a [u8], wide: bool) -> Self {
         Cursor { bytes, pos: 0, wide }
     }
 
-    pub(super) fn set_wide(&mut self, wide: bool) {
+    pub(crate) fn set_wide(&mut self, wide: bool) {
         self.wide = wide;
     }
 
-    pub(super) fn pos(&self) -> usize {
+    pub(crate) fn pos(&self) -> usize {
         self.pos
     }
 
-    pub(super) fn remaining(&self) -> usize {
+    pub(crate) fn remaining(&self) -> usize {
         self.bytes.len() - self.pos
     }
 
-    pub(super) fn is_wide(&self) -> bool {
+    pub(crate) fn is_wide(&self) -> bool {
         self.wide
     }
 
-    pub(super) fn count_bytes(&self) -> usize {
+    pub(crate) fn count_bytes(&self) -> usize {
         if self.wide { 8 } else { 4 }
     }
 
-    pub(super) fn take(&mut self, need: u64, what: impl Display) -> Result<&'a [u8], Error> {
+    pub(crate) fn take(&mut self, need: u64, what: impl Display) -> Result<&'a [u8], Error> {
         let have = self.remaining();
         if need > have as u64 {
             return Err(Error::Truncated { what: what.to_string(), offset: self.pos, need, have });
@@ -50,27 +50,27 @@ impl<'a> Cursor<'a> {
         Ok(taken)
     }
 
-    pub(super) fn array<const N: usize>(&mut self, what: impl Display) -> Result<[u8; N], Error> {
+    pub(crate) fn array<const N: usize>(&mut self, what: impl Display) -> Result<[u8; N], Error> {
         let taken = self.take(N as u64, what)?;
         Ok(taken.try_into().expect("take returns the length asked for"))
     }
 
-    pub(super) fn u32(&mut self, what: impl Display) -> Result<u32, Error> {
+    pub(crate) fn u32(&mut self, what: impl Display) -> Result<u32, Error> {
         self.array(what).map(u32::from_le_bytes)
     }
 
-    pub(super) fn u64(&mut self, what: impl Display) -> Result<u64, Error> {
+    pub(crate) fn u64(&mut self, what: impl Display) -> Result<u64, Error> {
         self.array(what).map(u64::from_le_bytes)
     }
 
     /// A count, length or dimension: 8 bytes, or 4 in version 1.
-    pub(super) fn count(&mut self, what: impl Display) -> Result<u64, Error> {
+    pub(crate) fn count(&mut self, what: impl Display) -> Result<u64, Error> {
         if self.wide { self.u64(what) } else { self.u32(what).map(u64::from) }
     }
 
     /// A count of things of which each takes at least `min_bytes`: refused at once when they cannot all be there, so
     /// that the number may be used for an allocation.
-    pub(super) fn count_of(&mut self, min_bytes: usize, what: impl Display) -> Result<usize, Error> {
+    pub(crate) fn count_of(&mut self, min_bytes: usize, what: impl Display) -> Result<usize, Error> {
         let count = self.count(&what)?;
         if count > MAX_COUNT {
             return Err(Error::Limit { what: what.to_string(), value: count, limit: MAX_COUNT });
@@ -80,7 +80,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Checks that `count` things of at least `min_bytes` each can follow.
-    pub(super) fn expect(&self, count: usize, min_bytes: usize, what: impl Display) -> Result<(), Error> {
+    pub(crate) fn expect(&self, count: usize, min_bytes: usize, what: impl Display) -> Result<(), Error> {
         let need = count as u64 * min_bytes as u64;
         if need > self.remaining() as u64 {
             return Err(Error::Truncated { what: format!("{what} ({count})"), offset: self.pos, need, have: self.remaining() });
@@ -89,7 +89,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// A length and that many bytes of UTF-8.
-    pub(super) fn str(&mut self, max: u64, what: impl Display) -> Result<&'a str, Error> {
+    pub(crate) fn str(&mut self, max: u64, what: impl Display) -> Result<&'a str, Error> {
         let len = self.count(format_args!("length of {what}"))?;
         let max = max.min(MAX_COUNT);
         if len > max {

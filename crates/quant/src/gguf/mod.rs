@@ -26,14 +26,16 @@
 //! ```
 
 pub mod blocks;
-mod cursor;
+pub(crate) mod cursor;
 mod header;
 pub mod parts;
 pub mod rope;
+mod terms;
 mod types;
 mod value;
 mod writer;
 
+pub use terms::quantized_term;
 pub use types::BlockType;
 pub use value::{Array, FromValue, Value, ValueType};
 pub use writer::Writer;

@@ -7,7 +7,7 @@
 use super::BlockType;
 use super::blocks::{self, half_at};
 use crate::Error;
-use half::f16;
+use half::{bf16, f16};
 
 /// How the codes of a type become weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,45 +18,60 @@ pub struct Layout {
     pub group_size: usize,
     /// The formula.
     pub scaling: Scaling,
+    /// What stands for `q - zero`, where that is not the code less a zero.
+    pub palette: Option<&'static [i8; 16]>,
 }
 
-/// The formula from a code `q` to a weight. `d` and `m` are f16, products are rounded to f32 one by one.
+/// The formula from a code `q` to a weight. `d` and `m` are f16 but for `Exponent`, products are rounded to f32 one by one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scaling {
     /// `w = d (q - zero)`, a `d` for each group.
     Symmetric {
-        /// The code of weight 0: half of the range.
+        /// The code of weight 0.
+        zero: u8,
+    },
+    /// As `Symmetric`; `d` is a bfloat16, a power of two.
+    Exponent {
+        /// The code of weight 0.
         zero: u8,
     },
     /// `w = d q + m`, a `d` and an `m` for each group.
     Min,
-    /// `w = (d (s - 128)) (q - zero)`, an `s` for each group and a `d` for each 16 groups.
+    /// `w = (d (s - centre)) (q - zero)`, an `s` for each group and a `d` for each 256 weights.
     BilevelSymmetric {
-        /// The code of weight 0: half of the range.
+        /// The code of weight 0.
         zero: u8,
+        /// Bits of `s`; its `centre` is half of their range.
+        scale_bits: u32,
+        /// Groups that share a `d`.
+        per: usize,
     },
-    /// `w = (d s) q - (m t)`, an `s` and a `t` for each group, a `d` and an `m` for each 8 groups.
-    BilevelMin,
+    /// `w = (d s) q - (m t)`, an `s` and a `t` for each group, a `d` and an `m` for each 256 weights.
+    BilevelMin {
+        /// Bits of `s` and of `t`.
+        scale_bits: u32,
+        /// Groups that share a `d` and an `m`.
+        per: usize,
+    },
 }
 
 impl Scaling {
     /// Groups that share a `d` (and `m`).
     pub const fn groups_per_d(self) -> usize {
         match self {
-            Scaling::Symmetric { .. } | Scaling::Min => 1,
-            Scaling::BilevelSymmetric { .. } => 16,
-            Scaling::BilevelMin => 8,
+            Scaling::Symmetric { .. } | Scaling::Exponent { .. } | Scaling::Min => 1,
+            Scaling::BilevelSymmetric { per, .. } | Scaling::BilevelMin { per, .. } => per,
         }
     }
 
     /// Whether there is a minimum beside the scale.
     pub const fn has_min(self) -> bool {
-        matches!(self, Scaling::Min | Scaling::BilevelMin)
+        matches!(self, Scaling::Min | Scaling::BilevelMin { .. })
     }
 
     /// Whether the groups' scales are codes, multiplied by `d`.
     pub const fn is_bilevel(self) -> bool {
-        matches!(self, Scaling::BilevelSymmetric { .. } | Scaling::BilevelMin)
+        matches!(self, Scaling::BilevelSymmetric { .. } | Scaling::BilevelMin { .. })
     }
 }
 
@@ -66,7 +81,7 @@ impl Scaling {
 /// use scant_quant::gguf::{BlockType, parts};
 /// let layout = parts::layout(BlockType::Q6_K).expect("quantized");
 /// assert_eq!((layout.bits, layout.group_size), (6, 16));
-/// assert_eq!(layout.scaling, parts::Scaling::BilevelSymmetric { zero: 32 });
+/// assert_eq!(layout.scaling, parts::Scaling::BilevelSymmetric { zero: 32, scale_bits: 8, per: 16 });
 /// ```
 pub const fn layout(ty: BlockType) -> Option<Layout> {
     let (bits, group_size, scaling) = match ty {
@@ -76,11 +91,22 @@ pub const fn layout(ty: BlockType) -> Option<Layout> {
         BlockType::Q5_0 => (5, 32, Scaling::Symmetric { zero: 16 }),
         BlockType::Q5_1 => (5, 32, Scaling::Min),
         BlockType::Q8_0 => (8, 32, Scaling::Symmetric { zero: 128 }),
-        BlockType::Q4_K => (4, 32, Scaling::BilevelMin),
-        BlockType::Q5_K => (5, 32, Scaling::BilevelMin),
-        BlockType::Q6_K => (6, 16, Scaling::BilevelSymmetric { zero: 32 }),
+        BlockType::Q2_K => (2, 16, Scaling::BilevelMin { scale_bits: 4, per: 16 }),
+        BlockType::Q3_K => (3, 16, Scaling::BilevelSymmetric { zero: 4, scale_bits: 6, per: 16 }),
+        BlockType::Q4_K => (4, 32, Scaling::BilevelMin { scale_bits: 6, per: 8 }),
+        BlockType::Q5_K => (5, 32, Scaling::BilevelMin { scale_bits: 6, per: 8 }),
+        BlockType::Q6_K => (6, 16, Scaling::BilevelSymmetric { zero: 32, scale_bits: 8, per: 16 }),
+        BlockType::IQ4_NL => (4, 32, Scaling::Symmetric { zero: 8 }),
+        BlockType::IQ4_XS => (4, 32, Scaling::BilevelSymmetric { zero: 8, scale_bits: 6, per: 8 }),
+        BlockType::TQ1_0 | BlockType::TQ2_0 => (2, 256, Scaling::Symmetric { zero: 1 }),
+        BlockType::MXFP4 => (4, 32, Scaling::Exponent { zero: 8 }),
     };
-    Some(Layout { bits, group_size, scaling })
+    let palette = match ty {
+        BlockType::IQ4_NL | BlockType::IQ4_XS => Some(&blocks::IQ4),
+        BlockType::MXFP4 => Some(&blocks::E2M1),
+        _ => None,
+    };
+    Some(Layout { bits, group_size, scaling, palette })
 }
 
 /// The parts of one row (or of any whole number of blocks). The buffers are kept from one row to the next.
@@ -88,7 +114,7 @@ pub const fn layout(ty: BlockType) -> Option<Layout> {
 pub struct RowParts {
     /// One code a weight, below `2^bits`.
     pub codes: Vec<u8>,
-    /// Bits of the f16 scales `d`: one for each [`groups_per_d`](Scaling::groups_per_d) groups.
+    /// Bits of the scales `d`: one for each [`groups_per_d`](Scaling::groups_per_d) groups.
     pub d: Vec<u16>,
     /// Bits of the f16 minima `m`, as many as `d`; empty where the formula has none.
     pub m: Vec<u16>,
@@ -145,6 +171,18 @@ impl RowParts {
                 parts.push_d(block, 0);
                 parts.push_m(block, 2);
             }),
+            BlockType::Q2_K => self.each(bytes, |parts, block: &[u8; 84], codes| {
+                blocks::codes_q2(&block[16..80], codes);
+                parts.push_d(block, 80);
+                parts.push_m(block, 82);
+                parts.scale_codes.extend(block[..16].iter().map(|pair| pair & 15));
+                parts.min_codes.extend(block[..16].iter().map(|pair| pair >> 4));
+            }),
+            BlockType::Q3_K => self.each(bytes, |parts, block: &[u8; 110], codes| {
+                blocks::codes_q3_k(block, codes);
+                parts.push_d(block, 108);
+                parts.scale_codes.extend(blocks::scales_q3_k(block));
+            }),
             BlockType::Q4_K => self.each(bytes, |parts, block: &[u8; 144], codes| {
                 blocks::codes_q4_k(block, codes);
                 parts.push_pairs(block);
@@ -157,6 +195,27 @@ impl RowParts {
                 blocks::codes_q6_k(block, codes);
                 parts.push_d(block, 208);
                 parts.scale_codes.extend(block[192..208].iter().map(|s| s ^ 0x80));
+            }),
+            BlockType::IQ4_NL => self.each(bytes, |parts, block: &[u8; 18], codes| {
+                blocks::codes_q4(tail(block), codes);
+                parts.push_d(block, 0);
+            }),
+            BlockType::MXFP4 => self.each(bytes, |parts, block: &[u8; 17], codes| {
+                blocks::codes_q4(tail(block), codes);
+                parts.d.push(blocks::half_exponent(block[0]));
+            }),
+            BlockType::IQ4_XS => self.each(bytes, |parts, block: &[u8; 136], codes| {
+                blocks::codes_iq4_xs(block, codes);
+                parts.push_d(block, 0);
+                parts.scale_codes.extend(blocks::scales_iq4_xs(block));
+            }),
+            BlockType::TQ1_0 => self.each(bytes, |parts, block: &[u8; 54], codes| {
+                blocks::codes_tq1_0(block, codes);
+                parts.push_d(block, 52);
+            }),
+            BlockType::TQ2_0 => self.each(bytes, |parts, block: &[u8; 66], codes| {
+                blocks::codes_tq2_0(block, codes);
+                parts.push_d(block, 64);
             }),
         }
         Ok(layout)
@@ -204,18 +263,26 @@ impl RowParts {
             let mut scale = half(self.d[i]);
             let (zero, min) = match scaling {
                 Scaling::Symmetric { zero } => (zero, 0.0),
-                Scaling::Min => (0, half(self.m[i])),
-                Scaling::BilevelSymmetric { zero } => {
-                    scale *= f32::from(i16::from(self.scale_codes[g]) - 128);
+                Scaling::Exponent { zero } => {
+                    scale = bf16::from_bits(self.d[i]).to_f32();
                     (zero, 0.0)
                 }
-                Scaling::BilevelMin => {
+                Scaling::Min => (0, half(self.m[i])),
+                Scaling::BilevelSymmetric { zero, scale_bits, .. } => {
+                    scale *= f32::from(i16::from(self.scale_codes[g]) - (1 << (scale_bits - 1)));
+                    (zero, 0.0)
+                }
+                Scaling::BilevelMin { .. } => {
                     scale *= f32::from(self.scale_codes[g]);
                     (0, -(half(self.m[i]) * f32::from(self.min_codes[g])))
                 }
             };
             for (&q, w) in codes.iter().zip(out) {
-                *w = scale * f32::from(i16::from(q) - i16::from(zero));
+                *w = scale
+                    * match layout.palette {
+                        None => f32::from(i16::from(q) - i16::from(zero)),
+                        Some(values) => f32::from(values[usize::from(q)]),
+                    };
                 // Adding a zero minimum would turn -0 into +0.
                 if scaling.has_min() {
                     *w += min;
@@ -274,6 +341,11 @@ mod tests {
 
     fn make_scales_finite(ty: BlockType, bytes: &mut [u8]) {
         let halves: &[usize] = match ty {
+            BlockType::Q2_K => &[81, 83],
+            BlockType::Q3_K => &[109],
+            BlockType::TQ1_0 => &[53],
+            BlockType::TQ2_0 => &[65],
+            BlockType::MXFP4 => &[],
             BlockType::Q6_K => &[209],
             BlockType::Q4_1 | BlockType::Q5_1 | BlockType::Q4_K | BlockType::Q5_K => &[1, 3],
             _ => &[1],

@@ -32,17 +32,31 @@ pub enum BlockType {
     Q5_0,
     /// 32 codes of 5 bits, scale and minimum: `w = d q + m`.
     Q5_1,
+    /// 256 codes of 2 bits; 16 sub-blocks with 4-bit scales and minima: `w = d s q - dmin m`.
+    Q2_K,
+    /// 256 codes of 3 bits; 16 sub-blocks with signed 6-bit scales: `w = d (s - 32) (q - 4)`.
+    Q3_K,
     /// 256 nibbles; 8 sub-blocks with 6-bit scales and minima: `w = d s q - dmin m`.
     Q4_K,
     /// 256 codes of 5 bits; 8 sub-blocks with 6-bit scales and minima: `w = d s q - dmin m`.
     Q5_K,
     /// 256 codes of 6 bits; 16 sub-blocks with signed byte scales: `w = d s (q - 32)`.
     Q6_K,
+    /// 32 nibbles into 16 values, and a scale: `w = d v[q]`.
+    IQ4_NL,
+    /// 256 nibbles into 16 values; 8 sub-blocks with signed 6-bit scales: `w = d (s - 32) v[q]`.
+    IQ4_XS,
+    /// 256 codes -1, 0, 1 with a scale, five to a byte.
+    TQ1_0,
+    /// 256 codes of 2 bits and a scale: `w = d (q - 1)`.
+    TQ2_0,
+    /// 32 floats of 4 bits with an exponent, the microscaling format of the Open Compute Project.
+    MXFP4,
 }
 
 impl BlockType {
     /// Every type that this crate decodes, in the order of their ids.
-    pub const ALL: [BlockType; 11] = [
+    pub const ALL: [BlockType; 18] = [
         BlockType::F32,
         BlockType::F16,
         BlockType::Q4_0,
@@ -50,10 +64,17 @@ impl BlockType {
         BlockType::Q5_0,
         BlockType::Q5_1,
         BlockType::Q8_0,
+        BlockType::Q2_K,
+        BlockType::Q3_K,
         BlockType::Q4_K,
         BlockType::Q5_K,
         BlockType::Q6_K,
+        BlockType::IQ4_NL,
+        BlockType::IQ4_XS,
         BlockType::BF16,
+        BlockType::TQ1_0,
+        BlockType::TQ2_0,
+        BlockType::MXFP4,
     ];
 
     /// The id in the file.
@@ -66,10 +87,17 @@ impl BlockType {
             BlockType::Q5_0 => 6,
             BlockType::Q5_1 => 7,
             BlockType::Q8_0 => 8,
+            BlockType::Q2_K => 10,
+            BlockType::Q3_K => 11,
             BlockType::Q4_K => 12,
             BlockType::Q5_K => 13,
             BlockType::Q6_K => 14,
+            BlockType::IQ4_NL => 20,
+            BlockType::IQ4_XS => 23,
             BlockType::BF16 => 30,
+            BlockType::TQ1_0 => 34,
+            BlockType::TQ2_0 => 35,
+            BlockType::MXFP4 => 39,
         }
     }
 
@@ -82,8 +110,9 @@ impl BlockType {
     pub const fn block_size(self) -> usize {
         match self {
             BlockType::F32 | BlockType::F16 | BlockType::BF16 => 1,
-            BlockType::Q4_K | BlockType::Q5_K | BlockType::Q6_K => 256,
-            _ => 32,
+            BlockType::Q4_0 | BlockType::Q4_1 | BlockType::Q5_0 | BlockType::Q5_1 | BlockType::Q8_0 => 32,
+            BlockType::IQ4_NL | BlockType::MXFP4 => 32,
+            _ => 256,
         }
     }
 
@@ -97,9 +126,16 @@ impl BlockType {
             BlockType::Q5_0 => 22,
             BlockType::Q5_1 => 24,
             BlockType::Q8_0 => 34,
+            BlockType::Q2_K => 84,
+            BlockType::Q3_K => 110,
             BlockType::Q4_K => 144,
             BlockType::Q5_K => 176,
             BlockType::Q6_K => 210,
+            BlockType::IQ4_NL => 18,
+            BlockType::IQ4_XS => 136,
+            BlockType::TQ1_0 => 54,
+            BlockType::TQ2_0 => 66,
+            BlockType::MXFP4 => 17,
         }
     }
 
@@ -115,12 +151,7 @@ impl BlockType {
     /// blocks; [`Error::Overflow`] beyond the machine's word.
     pub fn row_bytes(self, n: usize) -> Result<usize, Error> {
         if !n.is_multiple_of(self.block_size()) {
-            let fallback = match self {
-                _ if !n.is_multiple_of(32) => BlockType::F16,
-                BlockType::Q4_K => BlockType::Q5_0,
-                BlockType::Q5_K => BlockType::Q5_1,
-                _ => BlockType::Q8_0,
-            };
+            let fallback = self.for_rows_of(n);
             return Err(Error::BlockDoesNotDivide {
                 n,
                 block_type: self.to_string(),
@@ -134,6 +165,21 @@ impl BlockType {
         })
     }
 
+    /// The type that GGUF tools take for rows of `n` weights where this one is wanted: itself if whole blocks fill a row,
+    /// else one of a few more bits with blocks of 32, else F16.
+    pub const fn for_rows_of(self, n: usize) -> BlockType {
+        if n.is_multiple_of(self.block_size()) {
+            return self;
+        }
+        match self {
+            _ if !n.is_multiple_of(32) => BlockType::F16,
+            BlockType::Q2_K | BlockType::Q3_K | BlockType::IQ4_XS | BlockType::TQ1_0 | BlockType::TQ2_0 => BlockType::Q4_0,
+            BlockType::Q4_K => BlockType::Q5_0,
+            BlockType::Q5_K => BlockType::Q5_1,
+            _ => BlockType::Q8_0,
+        }
+    }
+
     /// The value of `general.file_type` for a file mostly of this type. Those of the K types are the "medium" mixtures.
     pub const fn file_type(self) -> u32 {
         match self {
@@ -144,10 +190,17 @@ impl BlockType {
             BlockType::Q8_0 => 7,
             BlockType::Q5_0 => 8,
             BlockType::Q5_1 => 9,
+            BlockType::Q2_K => 10,
+            BlockType::Q3_K => 12,
             BlockType::Q4_K => 15,
             BlockType::Q5_K => 17,
             BlockType::Q6_K => 18,
+            BlockType::IQ4_NL => 25,
+            BlockType::IQ4_XS => 30,
             BlockType::BF16 => 32,
+            BlockType::TQ1_0 => 36,
+            BlockType::TQ2_0 => 37,
+            BlockType::MXFP4 => 38,
         }
     }
 
@@ -202,9 +255,16 @@ mod tests {
             (Q4_1, 5.0),
             (Q5_0, 5.5),
             (Q5_1, 6.0),
+            (Q2_K, 2.625),
+            (Q3_K, 3.4375),
             (Q4_K, 4.5),
             (Q5_K, 5.5),
             (Q6_K, 6.5625),
+            (IQ4_NL, 4.5),
+            (IQ4_XS, 4.25),
+            (TQ1_0, 1.6875),
+            (TQ2_0, 2.0625),
+            (MXFP4, 4.25),
         ];
         for (ty, want) in bits {
             assert_eq!(ty.bits_per_weight(), want, "{ty}");

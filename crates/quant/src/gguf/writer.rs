@@ -77,6 +77,11 @@ impl<'a> Writer<'a> {
         Ok(writer)
     }
 
+    /// A file that is no model and says nothing of itself.
+    pub(crate) fn bare() -> Self {
+        Self::empty()
+    }
+
     fn empty() -> Self {
         Writer { metadata: Vec::new(), names: HashSet::new(), tensors: Vec::new() }
     }
@@ -130,14 +135,46 @@ impl<'a> Writer<'a> {
     /// # Errors
     /// Those of [`tensor`](Writer::tensor), and of [`blocks::encode`] with the tensor's name.
     pub fn encode(&mut self, name: &str, block_type: BlockType, dims: &[usize], weights: &[f32]) -> Result<(), Error> {
+        self.encode_with(name, block_type, dims, weights, None)
+    }
+
+    /// As [`encode`](Writer::encode), with an importance of each column: see [`blocks::encode_weighted`].
+    ///
+    /// # Errors
+    /// Those of [`encode`](Writer::encode); [`Error::ShapeMismatch`] unless `importance` is as long as a row.
+    pub fn encode_weighted(
+        &mut self,
+        name: &str,
+        block_type: BlockType,
+        dims: &[usize],
+        weights: &[f32],
+        importance: &[f32],
+    ) -> Result<(), Error> {
+        self.encode_with(name, block_type, dims, weights, Some(importance))
+    }
+
+    fn encode_with(
+        &mut self,
+        name: &str,
+        block_type: BlockType,
+        dims: &[usize],
+        weights: &[f32],
+        importance: Option<&[f32]>,
+    ) -> Result<(), Error> {
         let len = self.check(name, block_type, dims)?;
         let want: usize = dims.iter().product();
         if weights.len() != want {
             return Err(Error::ShapeMismatch { what: format!("weights of tensor `{name}` {dims:?}"), want, got: weights.len() });
         }
+        if let Some(got) = importance.map(<[f32]>::len).filter(|len| *len != dims[0]) {
+            return Err(Error::ShapeMismatch { what: format!("importance of the columns of `{name}`"), want: dims[0], got });
+        }
         let mut data = vec![0; len];
-        blocks::encode(block_type, weights, &mut data)
-            .map_err(|e| Error::Unwritable { what: format!("tensor `{name}`"), detail: e.to_string() })?;
+        let encoded = match importance {
+            Some(importance) => blocks::encode_weighted(block_type, weights, importance, &mut data),
+            None => blocks::encode(block_type, weights, &mut data),
+        };
+        encoded.map_err(|e| Error::Unwritable { what: format!("tensor `{name}`"), detail: e.to_string() })?;
         self.tensor(name, block_type, dims, data)
     }
 

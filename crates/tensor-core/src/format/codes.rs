@@ -53,7 +53,7 @@ pub(super) fn put(panel: &mut [u8], bits: u32, row: usize, column: usize, code: 
 
 /// The eight quads of a block as one byte per code.
 #[inline(always)]
-pub(crate) fn unpack<S: Simd, const BITS: u32>(s: S, block: &[u8]) -> [S::B; 8] {
+fn unpack<S: Simd, const BITS: u32>(s: S, block: &[u8]) -> [S::B; 8] {
     let (lines, _) = block.as_chunks::<64>();
     let mut registers = [s.splat_byte(0); 8];
     let mut quads = registers;
@@ -87,6 +87,19 @@ pub(crate) fn unpack<S: Simd, const BITS: u32>(s: S, block: &[u8]) -> [S::B; 8] 
     load!(0 1 2 3 4 5 6 7);
     planes!(8 4 2 1);
     let _ = (plane, position); // the last plane leaves them one further
+    quads
+}
+
+/// The eight quads of a block as one byte per value: the codes themselves, or where values are wider than codes the entries of `table`.
+#[inline(always)]
+pub(crate) fn values<S: Simd, const BITS: u32, const VALUE_BITS: u32>(s: S, table: S::B, block: &[u8]) -> [S::B; 8] {
+    let mut quads = unpack::<S, BITS>(s, block);
+    if BITS != VALUE_BITS {
+        macro_rules! look_up {
+            ($($k:literal)*) => { $( quads[$k] = s.look_up(table, quads[$k]); )* };
+        }
+        look_up!(0 1 2 3 4 5 6 7);
+    }
     quads
 }
 

@@ -250,8 +250,14 @@ impl Grid {
         [one(&self.scale), zero, min]
     }
 
-    /// Calls `f(row, column, w)` for the rows of a panel that exist.
-    pub(crate) fn each(&self, panel: usize, rows: std::ops::Range<usize>, mut f: impl FnMut(usize, usize, f32)) {
+    /// Calls `f(row, column, w)` for the rows of a panel that exist. With a palette, its value of a code stands for `q - zero`.
+    pub(crate) fn each(
+        &self,
+        panel: usize,
+        rows: std::ops::Range<usize>,
+        palette: Option<&[i8; 16]>,
+        mut f: impl FnMut(usize, usize, f32),
+    ) {
         let codes = self.panel(panel);
         let rows = rows.start..rows.end.min(self.spec.m - panel * PANEL);
         for g in 0..self.spec.groups() {
@@ -259,8 +265,12 @@ impl Grid {
             let columns = g * self.spec.group_size..((g + 1) * self.spec.group_size).min(self.spec.n);
             for r in rows.clone() {
                 for j in columns.clone() {
-                    let q = f32::from(get(codes, self.spec.bits, r, j));
-                    f(r, j, scale[r] * (q - zero[r]) + min[r]);
+                    let q = get(codes, self.spec.bits, r, j);
+                    let level = match palette {
+                        None => f32::from(q) - zero[r],
+                        Some(values) => f32::from(values[usize::from(q)]),
+                    };
+                    f(r, j, scale[r] * level + min[r]);
                 }
             }
         }

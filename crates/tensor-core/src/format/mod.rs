@@ -3,15 +3,17 @@
 mod codes;
 mod dense;
 mod grid;
+mod palette;
 mod persist;
 mod stat;
 
 pub use dense::{Dense, DenseType};
 pub use grid::{Grid, GridSpec, Offset, RowOffset};
+pub use palette::Palette;
 pub use persist::{MatrixDescriptor, OffsetKind, SiteDescriptor, StatKind, StepKind, TermDescriptor};
 pub use stat::{RowStat, Stat};
 
-pub(crate) use codes::{block_bytes, unpack};
+pub(crate) use codes::{block_bytes, values};
 pub(crate) use dense::{DenseData, Element};
 pub(crate) use stat::Groups;
 

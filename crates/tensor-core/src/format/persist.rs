@@ -3,7 +3,7 @@
 //! Nothing is repacked: a term lies in the file as it lies in memory, so loading shares the file's bytes.
 
 use super::dense::DenseData;
-use super::{Dense, DenseType, Grid, GridSpec, Offset, PANEL, Stat};
+use super::{Dense, DenseType, Grid, GridSpec, Offset, PANEL, Palette, Stat, palette};
 use crate::error::Error;
 use crate::file::{Bytes, Dtype, File, FileError, Writer};
 use crate::linear::{Linear, Term};
@@ -68,6 +68,13 @@ pub enum TermDescriptor {
         scale: StatKind,
         /// Parts `offset`, unless it is symmetric.
         offset: OffsetKind,
+    },
+    /// A [`Palette`]: parts `codes`, `palette`, and those of its scales.
+    Palette {
+        /// Columns that share a scale.
+        group_size: usize,
+        /// Parts `scale`.
+        scale: StatKind,
     },
 }
 
@@ -196,6 +203,7 @@ fn save_linear<'a>(writer: &mut Writer<'a>, name: &str, linear: &'a Linear) -> R
         Ok(match term {
             Term::Dense(dense) => save_dense(writer, &part, dense)?,
             Term::Grid(grid) => save_grid(writer, &part, grid)?,
+            Term::Palette(palette) => save_palette(writer, &part, palette)?,
             Term::Other(_) => return Err(Error::NotSaved { name: name.to_owned(), term: i }),
         })
     };
@@ -222,6 +230,7 @@ fn load_linear(file: &File, matrix: &MatrixDescriptor) -> Result<Linear, Error> 
             TermDescriptor::Grid { bits, group_size, scale, offset } => {
                 load_grid(file, &part, GridSpec::new(*shape, *bits, *group_size)?, *scale, *offset)?.into()
             }
+            TermDescriptor::Palette { group_size, scale } => load_palette(file, &part, *shape, *group_size, *scale)?.into(),
         })
     };
     let terms = terms.iter().enumerate().map(term).collect::<Result<_, _>>()?;
@@ -276,6 +285,24 @@ fn load_grid(file: &File, part: &str, spec: GridSpec, scale: StatKind, offset: O
         OffsetKind::Min(kind) => Offset::Min(load_stat(file, &name, spec, kind)?),
     };
     Grid::from_panels(spec, codes, scale, offset)
+}
+
+fn save_palette<'a>(writer: &mut Writer<'a>, part: &str, palette: &'a Palette) -> Result<TermDescriptor, FileError> {
+    let spec = palette.spec();
+    writer.add(format!("{part}.codes"), Dtype::U8, [spec.panels(), spec.panel_bytes()], palette.packed_codes())?;
+    writer.add(format!("{part}.palette"), Dtype::I8, [palette.values().len()], palette.values().map(i8::cast_unsigned).to_vec())?;
+    let scale = save_stat(writer, &format!("{part}.scale"), spec, palette.scale())?;
+    Ok(TermDescriptor::Palette { group_size: spec.group_size, scale })
+}
+
+fn load_palette(file: &File, part: &str, shape: [usize; 2], group_size: usize, scale: StatKind) -> Result<Palette, Error> {
+    let spec = GridSpec::new(shape, palette::BITS, group_size)?;
+    let codes = file.expect(&format!("{part}.codes"), Dtype::U8, [spec.panels(), spec.panel_bytes()])?;
+    let mut values = [0; 16];
+    let stored = file.expect(&format!("{part}.palette"), Dtype::I8, [values.len()])?;
+    values.iter_mut().zip(&stored[..]).for_each(|(value, byte)| *value = byte.cast_signed());
+    let scale = load_stat(file, &format!("{part}.scale"), spec, scale)?;
+    Palette::from_panels(values, shape, group_size, codes, scale)
 }
 
 fn save_stat<'a>(writer: &mut Writer<'a>, name: &str, spec: GridSpec, stat: &'a Stat) -> Result<StatKind, FileError> {

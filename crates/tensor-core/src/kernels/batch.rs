@@ -1,11 +1,11 @@
-//! Fast products of a [`Grid`] with eight tokens at a time: prompts and batches.
+//! Fast products of a grid or palette with eight tokens at a time: prompts and batches.
 //!
 //! The tokens' blocks lie side by side, so that a panel's codes are unpacked once for all of them, and of a token there are only its integer
 //! dots, a conversion and a fused step in the inner loop. What the offsets add needs the inputs' sums alone and follows after each chunk of
 //! groups. Every f32 operation is the one of [`super::grid`] in the same order: eight tokens and one give the same bits.
 
-use super::grid::{CHUNK, Source};
-use crate::format::{BLOCK, Grid, Offset, PANEL, block_bytes, unpack};
+use super::grid::{CHUNK, Form, Source};
+use crate::format::{BLOCK, Offset, PANEL, block_bytes, values};
 use crate::prepared::{BATCH, Batch, Minus};
 use crate::simd::{Simd, WithSimd};
 use ndarray::ArrayViewMut2;
@@ -21,8 +21,8 @@ macro_rules! each_token {
 }
 
 /// A range of panels times a batch, of which the first `count` tokens are added to `y` from token `first` on.
-pub(super) struct Panels<'a, 'y, const BITS: u32, const PARTS: usize> {
-    pub(super) grid: &'a Grid,
+pub(super) struct Panels<'a, 'y, const BITS: u32, const VALUE_BITS: u32, const PARTS: usize> {
+    pub(super) form: Form<'a>,
     pub(super) batch: &'a [Batch],
     pub(super) panels: Range<usize>,
     pub(super) first: usize,
@@ -30,14 +30,15 @@ pub(super) struct Panels<'a, 'y, const BITS: u32, const PARTS: usize> {
     pub(super) y: &'a mut ArrayViewMut2<'y, f32>,
 }
 
-impl<const BITS: u32, const PARTS: usize> WithSimd for Panels<'_, '_, BITS, PARTS> {
+impl<const BITS: u32, const VALUE_BITS: u32, const PARTS: usize> WithSimd for Panels<'_, '_, BITS, VALUE_BITS, PARTS> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         if !S::BATCHES {
             return; // never called: nothing to compile
         }
-        let (grid, start) = (self.grid, self.panels.start);
+        let (grid, start) = (self.form.grid, self.panels.start);
+        let table = s.table(&self.form.table);
         let (all, centre) = (grid.spec().groups(), s.splat((1u32 << (BITS - 1)) as f32));
         let mut scales = Source::new(grid.scale(), all);
         let (mut offsets_from, is_zero) = match grid.offset() {
@@ -71,10 +72,10 @@ impl<const BITS: u32, const PARTS: usize> WithSimd for Panels<'_, '_, BITS, PART
                     };
                 }
                 for (block, x) in codes.chunks_exact(block_bytes(BITS)).zip(inputs) {
-                    let quads = unpack::<S, BITS>(s, block);
+                    let quads = values::<S, BITS, VALUE_BITS>(s, table, block);
                     for part in 0..PARTS {
                         each_token!(|t| {
-                            let dot = dot::<S, BITS, PARTS>(s, &quads, part, x, t);
+                            let dot = dot::<S, VALUE_BITS, PARTS>(s, &quads, part, x, t);
                             products[t] = s.mul_add(dot, s.splat(x.step[t]), products[t]);
                         });
                         let more = if PARTS == 1 { &x.sum } else { &x.sums[part] };

@@ -1,12 +1,12 @@
-//! `y += x W^T` over a [`Grid`]: a panel's codes are unpacked once in registers for all tokens that are
-//! taken together: one or, in Exact, four here; eight in [`batch`].
+//! `y += x W^T` over a [`Grid`] or a [`Palette`]: a panel's codes are unpacked once in registers for all tokens that are taken together:
+//! one or, in Exact, four here; eight in [`batch`].
 //!
 //! A lane is a row. Over a group of columns and per row: Fast sums `step * sum(q x)` of its blocks of 32, each an exact integer sum,
 //! Exact sums two fused chains over the even and odd columns of each block. The group then adds `scale *` that sum and, in an accumulator
 //! of its own, `offset * sum(x)`. This order depends on the format alone, so tiers, batch sizes and thread counts give the same bits.
 
 use super::batch;
-use crate::format::{BLOCK, Grid, Groups, Offset, PANEL, Stat, block_bytes, unpack};
+use crate::format::{BLOCK, Grid, Groups, Offset, PANEL, Palette, Stat, block_bytes, values};
 use crate::isa::Level;
 use crate::prepared::{BATCH, Block, Mode, Prepared};
 use crate::simd::{Simd, WithSimd};
@@ -32,51 +32,80 @@ macro_rules! each {
 
 /// `y[.., rows] += x W[rows]^T`; `rows` starts at a panel, `y` is `[tokens, rows.len()]` with contiguous rows.
 pub(crate) fn accumulate(grid: &Grid, x: &Prepared, rows: Range<usize>, y: &mut ArrayViewMut2<'_, f32>) {
-    let panels = rows.start / PANEL..rows.end.div_ceil(PANEL);
-    let whole = grid.spec().group_size.is_multiple_of(BLOCK);
-    macro_rules! run {
-        ($bits:literal) => {
-            match (x.mode(), whole) {
-                (Mode::Fast, true) => fast_tokens::<$bits, 1>(grid, x, panels, y),
-                (Mode::Fast, false) => fast_tokens::<$bits, 2>(grid, x, panels, y),
-                (Mode::Exact, true) => exact_tokens::<$bits, 1>(grid, x, panels, y),
-                (Mode::Exact, false) => exact_tokens::<$bits, 2>(grid, x, panels, y),
-            }
-        };
-    }
     match grid.spec().bits {
-        1 => run!(1),
-        2 => run!(2),
-        3 => run!(3),
-        4 => run!(4),
-        5 => run!(5),
-        6 => run!(6),
-        7 => run!(7),
-        _ => run!(8),
+        1 => modes::<1, 1>(grid, [0; 16], x, rows, y),
+        2 => modes::<2, 2>(grid, [0; 16], x, rows, y),
+        3 => modes::<3, 3>(grid, [0; 16], x, rows, y),
+        4 => modes::<4, 4>(grid, [0; 16], x, rows, y),
+        5 => modes::<5, 5>(grid, [0; 16], x, rows, y),
+        6 => modes::<6, 6>(grid, [0; 16], x, rows, y),
+        7 => modes::<7, 7>(grid, [0; 16], x, rows, y),
+        _ => modes::<8, 8>(grid, [0; 16], x, rows, y),
     }
 }
 
+/// As [`accumulate`].
+pub(crate) fn accumulate_palette(palette: &Palette, x: &Prepared, rows: Range<usize>, y: &mut ArrayViewMut2<'_, f32>) {
+    modes::<4, 8>(palette.grid(), palette.table(), x, rows, y);
+}
+
+/// Codes of `BITS`, which `table` makes `VALUE_BITS` wide where the two differ.
+fn modes<const BITS: u32, const VALUE_BITS: u32>(
+    grid: &Grid,
+    table: [u8; 16],
+    x: &Prepared,
+    rows: Range<usize>,
+    y: &mut ArrayViewMut2<'_, f32>,
+) {
+    let panels = rows.start / PANEL..rows.end.div_ceil(PANEL);
+    let whole = grid.spec().group_size.is_multiple_of(BLOCK);
+    let form = Form { grid, table };
+    match (x.mode(), whole) {
+        (Mode::Fast, true) => fast_tokens::<BITS, VALUE_BITS, 1>(form, x, panels, y),
+        (Mode::Fast, false) => fast_tokens::<BITS, VALUE_BITS, 2>(form, x, panels, y),
+        (Mode::Exact, true) => exact_tokens::<BITS, VALUE_BITS, 1>(form, x, panels, y),
+        (Mode::Exact, false) => exact_tokens::<BITS, VALUE_BITS, 2>(form, x, panels, y),
+    }
+}
+
+/// What is multiplied: codes with their statistics, and what a palette makes of a code.
+#[derive(Clone, Copy)]
+pub(super) struct Form<'a> {
+    pub(super) grid: &'a Grid,
+    pub(super) table: [u8; 16],
+}
+
 /// Tokens in batches of eight; one or two left over go alone. The reference takes each alone.
-fn fast_tokens<const BITS: u32, const PARTS: usize>(grid: &Grid, x: &Prepared, panels: Range<usize>, y: &mut ArrayViewMut2<'_, f32>) {
+fn fast_tokens<const BITS: u32, const VALUE_BITS: u32, const PARTS: usize>(
+    form: Form<'_>,
+    x: &Prepared,
+    panels: Range<usize>,
+    y: &mut ArrayViewMut2<'_, f32>,
+) {
     let batches = if x.isa().level() == Level::Scalar { 0 } else { x.batches() };
     for (batch, first) in (0..batches).zip((0..).step_by(BATCH)) {
-        let count = (x.tokens() - first).min(BATCH);
-        x.isa().run(batch::Panels::<'_, '_, BITS, PARTS> { grid, batch: x.batch(batch), panels: panels.clone(), first, count, y });
+        let (batch, panels, count) = (x.batch(batch), panels.clone(), (x.tokens() - first).min(BATCH));
+        x.isa().run(batch::Panels::<'_, '_, BITS, VALUE_BITS, PARTS> { form, batch, panels, first, count, y });
     }
-    for token in BATCH * batches..x.tokens() {
-        x.isa().run(Panels::<'_, '_, BITS, PARTS, true, 1> { grid, x, panels: panels.clone(), first: token, count: 1, y });
+    for first in BATCH * batches..x.tokens() {
+        x.isa().run(Panels::<'_, '_, BITS, VALUE_BITS, PARTS, true, 1> { form, x, panels: panels.clone(), first, count: 1, y });
     }
 }
 
 /// Tokens in batches of four, whose spare places repeat the last token.
-fn exact_tokens<const BITS: u32, const PARTS: usize>(grid: &Grid, x: &Prepared, panels: Range<usize>, y: &mut ArrayViewMut2<'_, f32>) {
+fn exact_tokens<const BITS: u32, const VALUE_BITS: u32, const PARTS: usize>(
+    form: Form<'_>,
+    x: &Prepared,
+    panels: Range<usize>,
+    y: &mut ArrayViewMut2<'_, f32>,
+) {
     let batch = if x.isa().level() == Level::Scalar { 1 } else { 4 };
     for first in (0..x.tokens()).step_by(batch) {
-        let count = (x.tokens() - first).min(batch);
+        let (panels, count) = (panels.clone(), (x.tokens() - first).min(batch));
         if count == 1 {
-            x.isa().run(Panels::<'_, '_, BITS, PARTS, false, 1> { grid, x, panels: panels.clone(), first, count, y });
+            x.isa().run(Panels::<'_, '_, BITS, VALUE_BITS, PARTS, false, 1> { form, x, panels, first, count, y });
         } else {
-            x.isa().run(Panels::<'_, '_, BITS, PARTS, false, 4> { grid, x, panels: panels.clone(), first, count, y });
+            x.isa().run(Panels::<'_, '_, BITS, VALUE_BITS, PARTS, false, 4> { form, x, panels, first, count, y });
         }
     }
 }
@@ -130,8 +159,8 @@ impl<'a> Source<'a> {
 }
 
 /// A range of panels times `T` tokens. A block is one part; or two, where groups are no whole blocks.
-struct Panels<'a, 'y, const BITS: u32, const PARTS: usize, const FAST: bool, const T: usize> {
-    grid: &'a Grid,
+struct Panels<'a, 'y, const BITS: u32, const VALUE_BITS: u32, const PARTS: usize, const FAST: bool, const T: usize> {
+    form: Form<'a>,
     x: &'a Prepared,
     panels: Range<usize>,
     first: usize,
@@ -139,17 +168,20 @@ struct Panels<'a, 'y, const BITS: u32, const PARTS: usize, const FAST: bool, con
     y: &'a mut ArrayViewMut2<'y, f32>,
 }
 
-impl<const BITS: u32, const PARTS: usize, const FAST: bool, const T: usize> WithSimd for Panels<'_, '_, BITS, PARTS, FAST, T> {
+impl<const BITS: u32, const VALUE_BITS: u32, const PARTS: usize, const FAST: bool, const T: usize> WithSimd
+    for Panels<'_, '_, BITS, VALUE_BITS, PARTS, FAST, T>
+{
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         if T > 1 && !S::BATCHES {
             return; // never called: nothing to compile
         }
-        let (grid, x, start) = (self.grid, self.x, self.panels.start);
+        let (grid, x, start) = (self.form.grid, self.x, self.panels.start);
+        let table = s.table(&self.form.table);
         let token: [usize; T] = std::array::from_fn(|t| self.first + t.min(self.count - 1));
         let blocks: [&[Block]; T] = token.map(|t| if FAST { x.blocks(t) } else { &[] });
-        let values: [&[[f32; BLOCK]]; T] = token.map(|t| x.padded_row(t).as_chunks().0);
+        let inputs: [&[[f32; BLOCK]]; T] = token.map(|t| x.padded_row(t).as_chunks().0);
         let halves: [&[[f32; 2]]; T] = token.map(|t| if FAST { &[] } else { x.sums(t).as_chunks().0 });
         let (all, centre) = (grid.spec().groups(), s.splat((1u32 << (BITS - 1)) as f32));
         let mut scales = Source::new(grid.scale(), all);
@@ -195,17 +227,17 @@ impl<const BITS: u32, const PARTS: usize, const FAST: bool, const T: usize> With
                     };
                 }
                 for (i, block) in codes.chunks_exact(block_bytes(BITS)).enumerate() {
-                    let quads = unpack::<S, BITS>(s, block);
+                    let quads = values::<S, BITS, VALUE_BITS>(s, table, block);
                     let at = chunk * blocks_per_chunk + i;
                     for part in 0..PARTS {
                         if FAST {
                             each!(T, |t| {
                                 let x = &blocks[t][at];
-                                products[t] = fast::<S, BITS, PARTS>(s, &quads, part, x, products[t]);
+                                products[t] = fast::<S, VALUE_BITS, PARTS>(s, &quads, part, x, products[t]);
                                 sums[t] += if PARTS == 1 { x.sum } else { x.sums[part] };
                             });
                         } else {
-                            exact::<S, BITS, PARTS, T>(s, &quads, part, std::array::from_fn(|t| &values[t][at]), &mut products);
+                            exact::<S, VALUE_BITS, PARTS, T>(s, &quads, part, std::array::from_fn(|t| &inputs[t][at]), &mut products);
                             each!(T, |t| {
                                 let x = &halves[t][at];
                                 sums[t] += if PARTS == 1 { x[0] + x[1] } else { x[part] };

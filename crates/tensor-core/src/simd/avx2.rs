@@ -222,6 +222,10 @@ impl Simd for Avx2 {
         zip(a, b, |a, b| unsafe { _mm256_or_si256(a, b) })
     }
     #[inline(always)]
+    fn look_up(self, table: Self::B, at: Self::B) -> Self::B {
+        zip(table, at, |table, at| unsafe { _mm256_shuffle_epi8(table, at) })
+    }
+    #[inline(always)]
     fn shr<const N: u32>(self, a: Self::B) -> Self::B {
         map(a, |a| unsafe { _mm256_srl_epi32(a, _mm_cvtsi32_si128(N as i32)) })
     }

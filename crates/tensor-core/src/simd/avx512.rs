@@ -159,6 +159,10 @@ impl Simd for Avx512 {
         unsafe { _mm512_or_si512(a, b) }
     }
     #[inline(always)]
+    fn look_up(self, table: __m512i, at: __m512i) -> __m512i {
+        unsafe { _mm512_shuffle_epi8(table, at) }
+    }
+    #[inline(always)]
     fn shr<const N: u32>(self, a: __m512i) -> __m512i {
         unsafe { _mm512_srli_epi32::<N>(a) }
     }

@@ -130,6 +130,17 @@ pub trait Simd: Copy {
     fn and(self, a: Self::B, b: Self::B) -> Self::B;
     /// Bitwise or.
     fn or(self, a: Self::B, b: Self::B) -> Self::B;
+    /// 16 bytes as a table for [`look_up`](Simd::look_up).
+    #[inline(always)]
+    fn table(self, x: &[u8; 16]) -> Self::B {
+        let mut repeated = [0; 64];
+        for place in repeated.as_chunks_mut::<16>().0 {
+            *place = *x;
+        }
+        self.load_bytes(&repeated)
+    }
+    /// Each byte, which is below 16, replaced by that entry of the [`table`](Simd::table).
+    fn look_up(self, table: Self::B, at: Self::B) -> Self::B;
     /// Shifts each 32-bit lane right by `N` bits.
     fn shr<const N: u32>(self, a: Self::B) -> Self::B;
     /// Shifts each 32-bit lane left by `N` bits.

@@ -289,6 +289,10 @@ impl<const SDOT: bool> Simd for Neon<SDOT> {
         zip(a, b, |a, b| unsafe { vorrq_u8(a, b) })
     }
     #[inline(always)]
+    fn look_up(self, table: Self::B, at: Self::B) -> Self::B {
+        zip(table, at, |table, at| unsafe { vqtbl1q_u8(table, at) })
+    }
+    #[inline(always)]
     fn shr<const N: u32>(self, a: Self::B) -> Self::B {
         // A shift by a negative count is one to the right.
         map(a, |a| unsafe {

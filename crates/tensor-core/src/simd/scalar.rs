@@ -130,6 +130,10 @@ impl Simd for Scalar {
         zip(a, b, |a, b| a | b)
     }
     #[inline(always)]
+    fn look_up(self, table: Self::B, at: Self::B) -> Self::B {
+        map(at, |lane| u32::from_le_bytes(lane.to_le_bytes().map(|at| table[usize::from(at >> 2 & 3)].to_le_bytes()[usize::from(at & 3)])))
+    }
+    #[inline(always)]
     fn shr<const N: u32>(self, a: Self::B) -> Self::B {
         map(a, |a| a >> N)
     }

@@ -72,6 +72,12 @@ impl WithSimd for Round {
         let mut out = [0.0; 16];
         s.store(s.byte::<8, 3>(mixed), &mut out);
         r.floats.push(out.map(f32::to_bits));
+        let table = std::array::from_fn(|i| self.bytes[1][i]);
+        let found = s.look_up(s.table(&table), s.and(bytes, s.splat_byte(15)));
+        for v in [s.byte::<8, 0>(found), s.byte::<8, 1>(found), s.byte::<8, 2>(found), s.byte::<8, 3>(found)] {
+            s.store(v, &mut out);
+            r.floats.push(out.map(f32::to_bits));
+        }
         r.floats.push([s.sum(a).to_bits(); 16]);
         r.floats.push([s.max_lane(a).to_bits(); 16]);
         let ints = s.round_i32(s.mul(a, s.splat(1e4)));

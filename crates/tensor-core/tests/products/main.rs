@@ -3,6 +3,7 @@
 
 mod dense;
 mod grid;
+mod palette;
 mod sample;
 mod site;
 mod transforms;

@@ -4,7 +4,7 @@
 use half::{bf16, f16};
 use ndarray::Array2;
 use scant_tensor_core::file::{Bytes, Dtype, File, Writer};
-use scant_tensor_core::format::{Dense, DenseType, Grid, GridSpec, RowOffset, RowStat, SiteDescriptor};
+use scant_tensor_core::format::{Dense, DenseType, Grid, GridSpec, Palette, RowOffset, RowStat, SiteDescriptor};
 use scant_tensor_core::rng::Rng;
 use scant_tensor_core::{Error, Hadamard, Linear, Post, Pre, Site, Step, Term};
 
@@ -52,6 +52,11 @@ fn terms() -> Vec<Term> {
             let spec = GridSpec::new(SHAPE, bits, 32).unwrap();
             terms.push(Grid::pack(spec, codes(rng, bits, dim).view(), &scale, &offset).unwrap().into());
         }
+    }
+    // Among the first, which the site of these tests takes.
+    for scale in stats(rng) {
+        let palette = Palette::pack(std::array::from_fn(|i| i as i8 * 7 - 60), codes(rng, 4, dim).view(), 32, &scale).unwrap();
+        terms.insert(4, palette.into());
     }
     terms
 }
@@ -108,6 +113,7 @@ fn every_form_comes_back_bit_by_bit() {
         match (&term, &again.linears()[0].terms()[0]) {
             (Term::Dense(a), Term::Dense(b)) => assert_eq!(a, b),
             (Term::Grid(a), Term::Grid(b)) => assert_eq!(a, b),
+            (Term::Palette(a), Term::Palette(b)) => assert_eq!(a, b),
             _ => panic!("{what} came back as {again:?}"),
         }
         assert_eq!(dense(&again.linears()[0].terms()[0]), dense(&term), "{what}");

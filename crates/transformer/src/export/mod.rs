@@ -1,45 +1,83 @@
 //! Models as GGUF files that llama.cpp runs.
 
 mod grid;
+mod imatrix;
 
 use crate::names::{BlockPart, Part};
 use crate::{Activation, Architecture, Config, Error, LayerAttention, Model, Rope, RopeScaling, SiteId, SiteKind};
 use ndarray::{Array2, Axis};
+use scant_quant::Imatrix;
 use scant_quant::gguf::{Array, BlockType, File, Writer, rope};
 use scant_tensor_core::{Post, Site, Term};
 use std::path::Path;
 
 const TOKENS: &str = "tokenizer.ggml.tokens";
 
-impl Model {
-    /// Writes the model as a GGUF file with matrices of type `mostly` (F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0 or Q5_1), norms and biases as
-    /// F32. Matrices whose rows are no whole blocks become F16.
+/// How a model is written as a GGUF file.
+///
+/// ```no_run
+/// use scant_quant::{Imatrix, gguf::BlockType};
+/// use scant_transformer::{GgufExport, open};
+/// let model = open("model.safetensors")?;
+/// let importance = Imatrix::read("imatrix.gguf")?;
+/// GgufExport::new(BlockType::Q4_K).importance(&importance).save(&model, "model-q4_k.gguf")?;
+/// # Ok::<(), scant_transformer::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct GgufExport<'a> {
+    mostly: BlockType,
+    like: Option<&'a File>,
+    importance: Option<&'a Imatrix>,
+}
+
+impl<'a> GgufExport<'a> {
+    /// Matrices of this type, which must be one with an encoder; norms and biases as F32. Matrices whose rows are no whole blocks get the type
+    /// that [`BlockType::for_rows_of`] names.
+    pub fn new(mostly: BlockType) -> GgufExport<'a> {
+        GgufExport { mostly, like: None, importance: None }
+    }
+
+    /// Copies the tokenizer's metadata from `file`, such as the one the model was opened from.
+    #[must_use]
+    pub fn like(mut self, file: &'a File) -> GgufExport<'a> {
+        self.like = Some(file);
+        self
+    }
+
+    /// Encodes a matrix that `importance` names with the mean squares of its inputs; the others as without.
+    #[must_use]
+    pub fn importance(mut self, importance: &'a Imatrix) -> GgufExport<'a> {
+        self.importance = Some(importance);
+        self
+    }
+
+    /// Writes the file.
     ///
-    /// A matrix that is one grid keeps its codes where `mostly` is Q8_0, Q4_0 or Q4_1 and can hold them; every other one is expanded and
-    /// encoded. Metadata of the tokenizer is copied from `like`, such as the file the model was opened from; without, a byte-level BPE is
-    /// written from the model's own.
+    /// A matrix that is one grid keeps its codes where the type is Q8_0, Q4_0 or Q4_1 and can hold them; every other one is expanded and
+    /// encoded. Without [`like`](GgufExport::like), a byte-level BPE is written from the model's own tokenizer.
     ///
     /// # Errors
     /// [`Error::BadKey`] for a description that GGUF cannot express, [`Error::Tokenizer`] for a vocabulary that needs `like`;
-    /// [`Error::Gguf`] for numbers that `mostly` cannot hold, types without an encoder, and files that cannot be written.
-    pub fn export_gguf(&self, path: impl AsRef<Path>, mostly: BlockType, like: Option<&File>) -> Result<(), Error> {
-        let c = self.config();
-        let mut writer = Writer::new(architecture(c.architecture), mostly);
+    /// [`Error::Gguf`] for numbers that the type cannot hold, types without an encoder, an importance of another number of columns, and files
+    /// that cannot be written.
+    pub fn save(&self, model: &Model, path: impl AsRef<Path>) -> Result<(), Error> {
+        let c = model.config();
+        let mut writer = Writer::new(architecture(c.architecture), self.mostly);
         describe(&mut writer, c)?;
-        match (like, self.tokenizer()) {
+        match (self.like, model.tokenizer()) {
             (Some(like), _) => copy_tokenizer(&mut writer, like, c.vocabulary)?,
             (None, Ok(tokenizer)) => tokenizer.write_gguf(&mut writer, c.vocabulary)?,
             (None, Err(_)) => {}
         }
-        matrix(&mut writer, c, self.embedding(), 0, Part::Embedding, mostly)?;
-        vector(&mut writer, "output_norm.weight", self.norm())?;
+        self.matrix(&mut writer, c, model.embedding(), 0, Part::Embedding)?;
+        vector(&mut writer, "output_norm.weight", model.norm())?;
         if !c.tied {
-            matrix(&mut writer, c, self.site(SiteId::Head), 0, Part::Head, mostly)?;
+            self.matrix(&mut writer, c, model.site(SiteId::Head), 0, Part::Head)?;
         }
-        for (layer, block) in self.blocks().iter().enumerate() {
+        for (layer, block) in model.blocks().iter().enumerate() {
             for kind in SiteKind::ALL {
                 for (i, part) in kind.parts().iter().enumerate() {
-                    matrix(&mut writer, c, block.site(kind), i, Part::Block(layer, *part), mostly)?;
+                    self.matrix(&mut writer, c, block.site(kind), i, Part::Block(layer, *part))?;
                 }
             }
             for (part, gain) in block.gains() {
@@ -47,6 +85,48 @@ impl Model {
             }
         }
         Ok(writer.save(path)?)
+    }
+
+    /// Matrix `i` of a site with its bias, rows in the order of the file.
+    fn matrix(&self, writer: &mut Writer<'_>, c: &Config, site: &Site, i: usize, part: Part) -> Result<(), Error> {
+        let linear = &site.linears()[i];
+        let [m, n] = linear.shape();
+        let turned = c.architecture == Architecture::Llama && matches!(part, Part::Block(_, BlockPart::Q | BlockPart::K));
+        let row = |r: usize| if turned { rope::half_split_row(r, c.head_dim) } else { r };
+        let name = format!("{}.weight", part.gguf());
+        let ty = self.mostly.for_rows_of(n);
+        let blocks = match (linear.terms(), linear.post()) {
+            ([Term::Grid(grid)], Post::None) if site.pre().is_none() => grid::blocks(grid, ty, row),
+            _ => None,
+        };
+        match blocks {
+            Some(blocks) => writer.tensor(&name, ty, &[n, m], blocks)?,
+            None => {
+                let order: Vec<usize> = (0..m).map(row).collect();
+                let weights = expand(site, i).map_err(|source| Error::Tensor { name: name.clone(), source })?;
+                let weights = if turned { weights.select(Axis(0), &order) } else { weights };
+                let weights = weights.as_slice().expect("row order");
+                match self.importance.and_then(|imatrix| imatrix.get(&name)) {
+                    Some(sums) => writer.encode_weighted(&name, ty, &[n, m], weights, &sums.mean_sq())?,
+                    None => writer.encode(&name, ty, &[n, m], weights)?,
+                }
+            }
+        }
+        if let Some(bias) = linear.bias() {
+            let bias: Vec<f32> = (0..m).map(|r| bias[row(r)]).collect();
+            vector(writer, &format!("{}.bias", part.gguf()), &bias)?;
+        }
+        Ok(())
+    }
+}
+
+impl Model {
+    /// Writes the model as a GGUF file with matrices of type `mostly`: [`GgufExport`] without an importance.
+    ///
+    /// # Errors
+    /// Those of [`GgufExport::save`].
+    pub fn export_gguf(&self, path: impl AsRef<Path>, mostly: BlockType, like: Option<&File>) -> Result<(), Error> {
+        GgufExport { mostly, like, importance: None }.save(self, path)
     }
 }
 
@@ -174,34 +254,6 @@ fn copy_tokenizer(writer: &mut Writer<'_>, like: &File, vocabulary: usize) -> Re
 
 fn vector(writer: &mut Writer<'_>, name: &str, values: &[f32]) -> Result<(), Error> {
     Ok(writer.encode(name, BlockType::F32, &[values.len()], values)?)
-}
-
-/// Matrix `i` of a site with its bias, rows in the order of the file.
-fn matrix(writer: &mut Writer<'_>, c: &Config, site: &Site, i: usize, part: Part, mostly: BlockType) -> Result<(), Error> {
-    let linear = &site.linears()[i];
-    let [m, n] = linear.shape();
-    let turned = c.architecture == Architecture::Llama && matches!(part, Part::Block(_, BlockPart::Q | BlockPart::K));
-    let row = |r: usize| if turned { rope::half_split_row(r, c.head_dim) } else { r };
-    let name = format!("{}.weight", part.gguf());
-    let ty = if n.is_multiple_of(mostly.block_size()) { mostly } else { BlockType::F16 };
-    let blocks = match (linear.terms(), linear.post()) {
-        ([Term::Grid(grid)], Post::None) if site.pre().is_none() => grid::blocks(grid, ty, row),
-        _ => None,
-    };
-    match blocks {
-        Some(blocks) => writer.tensor(&name, ty, &[n, m], blocks)?,
-        None => {
-            let order: Vec<usize> = (0..m).map(row).collect();
-            let weights = expand(site, i).map_err(|source| Error::Tensor { name: name.clone(), source })?;
-            let weights = if turned { weights.select(Axis(0), &order) } else { weights };
-            writer.encode(&name, ty, &[n, m], weights.as_slice().expect("row order"))?;
-        }
-    }
-    if let Some(bias) = linear.bias() {
-        let bias: Vec<f32> = (0..m).map(|r| bias[row(r)]).collect();
-        vector(writer, &format!("{}.bias", part.gguf()), &bias)?;
-    }
-    Ok(())
 }
 
 /// The matrix between the site's input and the output, transforms included.

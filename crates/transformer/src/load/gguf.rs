@@ -1,4 +1,4 @@
-//! Tensors of a GGUF file: quantized ones become grids without loss.
+//! Tensors of a GGUF file: quantized ones become grids and palettes without loss.
 
 use super::{Checkpoint, assemble, finite};
 use crate::names::{BlockPart, Part};
@@ -6,10 +6,9 @@ use crate::tokenizer::Tokenizer;
 use crate::{Architecture, Config, Error, Model};
 use half::{bf16, f16};
 use ndarray::Array2;
-use scant_quant::gguf::parts::{Layout, RowParts, Scaling};
-use scant_quant::gguf::{BlockType, File, Tensor, rope};
+use scant_quant::gguf::{BlockType, File, Tensor, quantized_term, rope};
 use scant_tensor_core::Term;
-use scant_tensor_core::format::{Dense, DenseType, Grid, GridSpec, RowOffset, RowStat};
+use scant_tensor_core::format::{Dense, DenseType};
 
 /// The model in a GGUF file that is open already, from memory for instance.
 ///
@@ -94,7 +93,10 @@ fn term(tensor: &Tensor<'_>, shape: [usize; 2], row: impl Fn(usize) -> usize) ->
         }
         BlockType::F16 => Dense::from_f16(halves(tensor, shape, row, f16::from_bits)?).map(Term::from).map_err(bad),
         BlockType::BF16 => Dense::from_bf16(halves(tensor, shape, row, bf16::from_bits)?).map(Term::from).map_err(bad),
-        _ => grid(tensor, ty, shape, row),
+        _ => quantized_term(ty, shape, |i| tensor.row_bytes(row(i))).map_err(|e| match e {
+            scant_quant::Error::Term(source) => bad(source),
+            other => other.into(),
+        }),
     }
 }
 
@@ -110,57 +112,4 @@ fn halves<T: Clone + Default>(
         out.iter_mut().zip(pairs).for_each(|(out, pair)| *out = from_bits(u16::from_le_bytes(*pair)));
     }
     Ok(values)
-}
-
-/// Codes and statistics of all rows, as the parts of a row come.
-struct Stats {
-    codes: Array2<u8>,
-    d: Array2<f16>,
-    m: Array2<f16>,
-    scale_codes: Array2<u8>,
-    min_codes: Array2<u8>,
-}
-
-fn grid(tensor: &Tensor<'_>, ty: BlockType, [m, n]: [usize; 2], row: impl Fn(usize) -> usize) -> Result<Term, Error> {
-    let bad = |source| Error::Tensor { name: tensor.name().to_owned(), source };
-    let mut parts = RowParts::default();
-    let layout = parts.split(ty, tensor.row_bytes(row(0))?, n)?;
-    let mut stats = Stats {
-        codes: Array2::zeros((m, n)),
-        d: Array2::default((m, parts.d.len())),
-        m: Array2::default((m, parts.m.len())),
-        scale_codes: Array2::zeros((m, parts.scale_codes.len())),
-        min_codes: Array2::zeros((m, parts.min_codes.len())),
-    };
-    for i in 0..m {
-        parts.split(ty, tensor.row_bytes(row(i))?, n)?;
-        copy(&mut stats.codes, i, parts.codes.iter().copied());
-        copy(&mut stats.d, i, parts.d.iter().copied().map(f16::from_bits));
-        // A minimum is subtracted where there are two levels, and added where there is one.
-        let sign = if layout.scaling.is_bilevel() { 0x8000 } else { 0 };
-        copy(&mut stats.m, i, parts.m.iter().map(|bits| f16::from_bits(bits ^ sign)));
-        copy(&mut stats.scale_codes, i, parts.scale_codes.iter().copied());
-        copy(&mut stats.min_codes, i, parts.min_codes.iter().copied());
-    }
-    let (codes, scale, offset) = statistics(layout, stats);
-    let spec = GridSpec::new([m, n], layout.bits, layout.group_size).map_err(bad)?;
-    Grid::pack(spec, codes.view(), &scale, &offset).map(Term::from).map_err(bad)
-}
-
-fn copy<T>(to: &mut Array2<T>, i: usize, from: impl Iterator<Item = T>) {
-    to.row_mut(i).iter_mut().zip(from).for_each(|(to, from)| *to = from);
-}
-
-/// The same numbers in a grid's terms.
-fn statistics(layout: Layout, stats: Stats) -> (Array2<u8>, RowStat, RowOffset) {
-    let Stats { codes, d, m, scale_codes, min_codes } = stats;
-    let per = layout.scaling.groups_per_d();
-    let levels = |bits, centre, codes, step| RowStat::Levels { bits, centre, codes, per, step, base: None };
-    match layout.scaling {
-        // The zero code of the symmetric types is the middle of the range, as a symmetric grid has it.
-        Scaling::Symmetric { .. } => (codes, RowStat::F16(d), RowOffset::Symmetric),
-        Scaling::Min => (codes, RowStat::F16(d), RowOffset::Min(RowStat::F16(m))),
-        Scaling::BilevelSymmetric { .. } => (codes, levels(8, 128, scale_codes, d), RowOffset::Symmetric),
-        Scaling::BilevelMin => (codes, levels(6, 0, scale_codes, d), RowOffset::Min(levels(6, 0, min_codes, m))),
-    }
 }

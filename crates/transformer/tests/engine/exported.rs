@@ -5,8 +5,9 @@ use scant_quant::gguf::{BlockType, File};
 use scant_tensor_core::file::Dtype;
 use scant_tensor_core::format::{Grid, GridSpec, RowOffset, RowStat};
 use scant_tensor_core::rng::Rng;
+use scant_tensor_core::stats::StatSet;
 use scant_tensor_core::{Linear, Pre, Site, Step};
-use scant_transformer::{SiteId, SiteKind, open_gguf};
+use scant_transformer::{GgufExport, SiteId, SiteKind, calibrate, open_gguf};
 
 fn exported(model: &Model, ty: BlockType, like: Option<&File>) -> (Folder, Model) {
     let folder = Folder::new();
@@ -145,4 +146,38 @@ fn vocabularies_are_written_or_copied() {
         from_gguf(&Tiny::llama().gguf(BlockType::F32)).export_gguf("never", BlockType::F32, Some(&File::from_bytes(bytes).unwrap()));
     let message = error.unwrap_err().to_string();
     assert!(message.contains("264 pieces") && message.contains("50 pieces"), "{message}");
+}
+
+#[test]
+fn an_importance_changes_what_is_encoded() {
+    let team = Team::new(1);
+    for (name, tiny) in models() {
+        let model = from_gguf(&tiny.gguf(BlockType::F32));
+        let stats = calibrate(&model, &[tokens()], StatSet::NONE, &team, &()).unwrap();
+        let imatrix = model.imatrix(&stats).unwrap();
+        let folder = Folder::new();
+        let path = folder.path().join("weighted.gguf");
+        GgufExport::new(BlockType::Q4_K).importance(&imatrix).save(&model, &path).unwrap();
+        let weighted = File::read(&path).unwrap();
+        let (plain, _) = exported(&model, BlockType::Q4_K, None);
+        let plain = File::read(plain.path().join("out.gguf")).unwrap();
+        let source = File::from_bytes(tiny.gguf(BlockType::F32)).unwrap();
+        let mut compared = 0;
+        for (tensor, sums) in imatrix.iter() {
+            let mean_sq = sums.mean_sq();
+            assert_eq!(sums.counts(), [tokens().len() as f32], "{name} {tensor}");
+            let [original, plain, weighted] = [&source, &plain, &weighted].map(|file| file.tensor(tensor).unwrap().to_f32().unwrap());
+            let error = |read: &[f32]| -> f32 {
+                let square = |(i, (a, b)): (usize, (&f32, &f32))| mean_sq[i % mean_sq.len()] * (a - b) * (a - b);
+                read.iter().zip(&original).enumerate().map(square).sum()
+            };
+            // Rows of these models are no whole blocks of Q4_K, and some none of 32.
+            let ty = BlockType::Q4_K.for_rows_of(source.tensor(tensor).unwrap().columns());
+            if ty != BlockType::F16 {
+                assert!(error(&weighted) < error(&plain), "{name} {tensor}");
+                compared += 1;
+            }
+        }
+        assert!(compared > 10, "{name}: {compared}");
+    }
 }

@@ -92,6 +92,11 @@ fn quantized_tensors_are_held_without_loss() {
 fn finite(ty: BlockType, bytes: &mut [u8]) {
     let highs: &[usize] = match ty {
         BlockType::F32 => &[3],
+        BlockType::Q2_K => &[81, 83],
+        BlockType::Q3_K => &[109],
+        BlockType::TQ1_0 => &[53],
+        BlockType::TQ2_0 => &[65],
+        BlockType::MXFP4 => &[0],
         BlockType::Q6_K => &[209],
         BlockType::Q4_1 | BlockType::Q5_1 | BlockType::Q4_K | BlockType::Q5_K => &[1, 3],
         _ => &[1],

@@ -145,13 +145,13 @@ fn inverse(d: f32) -> f32 {
     if inverse.is_finite() { inverse } else { 0.0 }
 }
 
-fn pack_nibbles(codes: &[u8; 32], out: &mut [u8]) {
+pub(super) fn pack_nibbles(codes: &[u8; 32], out: &mut [u8]) {
     for (j, byte) in out.iter_mut().enumerate() {
         *byte = codes[j] & 15 | codes[j + 16] << 4;
     }
 }
 
-fn fifth_bits(codes: &[u8; 32]) -> [u8; 4] {
+pub(super) fn fifth_bits(codes: &[u8; 32]) -> [u8; 4] {
     let bits = codes.iter().rev();
     bits.fold(0u32, |bits, code| bits << 1 | u32::from(code >> 4 & 1)).to_le_bytes()
 }
