@@ -5,7 +5,7 @@ use crate::Error;
 use serde_json::Value;
 
 /// Typed access to the keys of an object; `null` counts as absent.
-struct Keys<'a>(&'a Value);
+pub(crate) struct Keys<'a>(pub(crate) &'a Value);
 
 impl<'a> Keys<'a> {
     fn get(&self, key: &str) -> Option<&'a Value> {
@@ -17,24 +17,24 @@ impl<'a> Keys<'a> {
         self.get(key).map(|v| read(v).ok_or_else(|| bad(v))).transpose()
     }
 
-    fn count(&self, key: &str) -> Result<Option<usize>, Error> {
+    pub(crate) fn count(&self, key: &str) -> Result<Option<usize>, Error> {
         self.read(key, "a whole number", |v| v.as_u64().and_then(|v| v.try_into().ok()))
     }
 
-    fn float(&self, key: &str) -> Result<Option<f32>, Error> {
+    pub(crate) fn float(&self, key: &str) -> Result<Option<f32>, Error> {
         self.read(key, "a number", |v| v.as_f64().map(|v| v as f32))
     }
 
-    fn text(&self, key: &str) -> Result<Option<&'a str>, Error> {
+    pub(crate) fn text(&self, key: &str) -> Result<Option<&'a str>, Error> {
         self.read(key, "a string", Value::as_str)
     }
 
-    fn flag(&self, key: &str) -> Result<Option<bool>, Error> {
+    pub(crate) fn flag(&self, key: &str) -> Result<Option<bool>, Error> {
         self.read(key, "true or false", Value::as_bool)
     }
 }
 
-fn required<T>(key: &str, value: Option<T>) -> Result<T, Error> {
+pub(crate) fn required<T>(key: &str, value: Option<T>) -> Result<T, Error> {
     value.ok_or_else(|| Error::MissingKey { key: key.to_owned() })
 }
 

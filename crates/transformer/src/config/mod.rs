@@ -1,7 +1,7 @@
 //! What a model looks like: widths, heads, norms, positions.
 
 mod gguf;
-mod hugging_face;
+pub(crate) mod hugging_face;
 
 use crate::Error;
 use crate::names::BlockPart;

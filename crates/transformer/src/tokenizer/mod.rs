@@ -3,6 +3,7 @@
 mod export;
 mod gguf;
 mod stream;
+mod word_piece;
 
 use crate::Error;
 use crate::load::json;
@@ -27,17 +28,20 @@ fn failed(e: impl std::fmt::Display) -> Error {
 }
 
 impl Tokenizer {
-    /// Reads `tokenizer.json` of a Hugging Face folder, and which tokens begin and end a text from `generation_config.json` or `config.json`.
+    /// Reads `tokenizer.json` of a Hugging Face folder, else BERT's `vocab.txt`, and which tokens begin and end a text from
+    /// `generation_config.json` or `config.json`. Truncation and padding that the file asks for are left out: they are the caller's business.
     ///
     /// # Errors
-    /// [`Error::NoTokenizer`] without that file; [`Error::Tokenizer`], [`Error::Json`] for files that cannot be used.
+    /// [`Error::NoTokenizer`] without either file; [`Error::Tokenizer`], [`Error::Json`] for files that cannot be used.
     pub fn from_folder(folder: impl AsRef<Path>) -> Result<Tokenizer, Error> {
         let folder = folder.as_ref();
         let path = folder.join("tokenizer.json");
-        if !path.exists() {
-            return Err(Error::NoTokenizer { looked_for: format!("there is no {}", path.display()) });
-        }
-        let inner = tokenizers::Tokenizer::from_file(&path).map_err(failed)?;
+        let vocabulary = folder.join("vocab.txt");
+        let inner = match (path.exists(), vocabulary.exists()) {
+            (true, _) => plain(tokenizers::Tokenizer::from_file(&path).map_err(failed)?)?,
+            (false, true) => word_piece::from_folder(folder)?,
+            (false, false) => return Err(Error::NoTokenizer { looked_for: format!("there is no {}", path.display()) }),
+        };
         let (mut bos, mut eos) = (None, vec![]);
         for name in ["generation_config.json", "config.json"] {
             let path = folder.join(name);
@@ -54,13 +58,23 @@ impl Tokenizer {
 
     /// From the text of a `tokenizer.json`.
     pub(crate) fn from_json(json: &[u8], bos: Option<u32>, eos: Vec<u32>) -> Result<Tokenizer, Error> {
-        let inner = tokenizers::Tokenizer::from_bytes(json).map_err(failed)?;
+        let inner = plain(tokenizers::Tokenizer::from_bytes(json).map_err(failed)?)?;
         Ok(Tokenizer { inner: Arc::new(inner), bos, eos })
     }
 
     /// As the text of a `tokenizer.json`, whatever it was made from.
     pub(crate) fn to_json(&self) -> Result<String, Error> {
         self.inner.to_string(false).map_err(failed)
+    }
+
+    /// The token of a piece of the vocabulary, special ones included.
+    pub fn id(&self, piece: &str) -> Option<u32> {
+        self.inner.token_to_id(piece)
+    }
+
+    /// The piece of a token, as the vocabulary has it.
+    pub fn piece(&self, token: u32) -> Option<String> {
+        self.inner.id_to_token(token)
     }
 
     /// The token that begins a text.
@@ -105,6 +119,13 @@ impl Tokenizer {
     pub fn stream(&self) -> TextStream<'_> {
         TextStream::new(self)
     }
+}
+
+/// Without truncation and padding.
+fn plain(mut inner: tokenizers::Tokenizer) -> Result<tokenizers::Tokenizer, Error> {
+    inner.with_truncation(None).map_err(failed)?;
+    inner.with_padding(None);
+    Ok(inner)
 }
 
 /// A token id, or a list of them.
