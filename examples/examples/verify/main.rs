@@ -6,11 +6,13 @@
 //! SCANT_DATA=folder cargo run --release -p scant-examples --example verify -- quick
 //! ```
 //!
-//! `SCANT_DATA` names a folder with `wikitext-2/`, `stories260k/`, `reference/` and `models/` (`smollm2-135m.gguf`, `gemma-3-270m-q4_k_m.gguf`).
+//! `SCANT_DATA` names a folder with `wikitext-2/`, `stories260k/`, `cranfield/`, `vaswani/`, `cisi/`, `lambada/`, `reference/` and `models/`
+//! (`smollm2-135m.gguf`, `gemma-3-270m-q4_k_m.gguf`, and `minilm/` and `splade-tiny/` as Hugging Face has them).
 //! A check whose files are missing fails; `quick` runs the short ones whose files are there, and wants at least one.
 #![expect(clippy::print_stdout, reason = "a program that prints what it finds")]
 
 mod cost;
+mod encoders;
 mod faithful;
 mod golden;
 mod off_grid;
@@ -40,6 +42,9 @@ const GEMMA: &str = "models/gemma-3-270m-q4_k_m.gguf";
 const STORIES: &str = "stories260k/tinyllamas-stories-260k-f32.gguf";
 const CALIBRATION: &str = "wikitext-2/valid.txt";
 const TEST: &str = "wikitext-2/test.txt";
+const MINILM: &str = "models/minilm";
+const SPLADE: &str = "models/splade-tiny";
+const CRANFIELD: [&str; 3] = ["cranfield/cran.all.1400.xml", "cranfield/cran.qry.xml", "cranfield/cranqrel.trec.txt"];
 
 const CHECKS: &[Check] = &[
     Check { name: "golden", says: "stories260K tells the known story, word by word", needs: &[STORIES], quick: true, run: golden::run },
@@ -63,6 +68,20 @@ const CHECKS: &[Check] = &[
         needs: &[SMOLLM2, TEST],
         quick: true,
         run: off_grid::run,
+    },
+    Check {
+        name: "encoders",
+        says: "MiniLM and SPLADE-tiny rank Cranfield as the reference does within 0.002 nDCG@10, and in 8 bits within 0.005 of that",
+        needs: &[MINILM, SPLADE, CRANFIELD[0], CRANFIELD[1], CRANFIELD[2]],
+        quick: true,
+        run: encoders::run,
+    },
+    Check {
+        name: "encoders-shapes",
+        says: "SPLADE-tiny's vectors of three collections have as many terms as the reference's, and rank as well",
+        needs: &[SPLADE, CRANFIELD[0], "vaswani/doc-text.trec", "cisi/CISI.ALL"],
+        quick: false,
+        run: encoders::shapes,
     },
     Check {
         name: "gguf",

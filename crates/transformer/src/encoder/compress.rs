@@ -78,12 +78,11 @@ impl Encoder {
     /// the current pool of `rayon`, products run on `team`; any number of threads in either gives the same bits.
     ///
     /// ```no_run
-    /// use scant_quant::grid::GridParams;
     /// use scant_quant::Rtn;
     /// use scant_tensor_core::team::Team;
     /// use scant_transformer::encoder::{Encoder, EncoderPlan};
     /// let encoder = Encoder::open("all-MiniLM-L6-v2")?;
-    /// let int8 = || vec![Box::new(Rtn::new(GridParams::new(8))) as Box<dyn scant_tensor_core::compress::Compress>];
+    /// let int8 = || vec![Box::new(Rtn::new(8, 32)) as Box<dyn scant_tensor_core::compress::Compress>];
     /// let plan = EncoderPlan { methods: int8(), tables: int8() };
     /// let (small, _) = encoder.compress(None, &plan, &Team::new(1), &())?;
     /// assert!(3 * small.footprint().total() < encoder.footprint().total());
