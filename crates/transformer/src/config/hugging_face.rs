@@ -60,6 +60,7 @@ impl Config {
         let name = required("architectures", named.or(keys.text("model_type")?))?;
         let architecture = match name {
             "LlamaForCausalLM" | "MistralForCausalLM" | "llama" | "mistral" => Architecture::Llama,
+            "Qwen2ForCausalLM" | "qwen2" => Architecture::Qwen2,
             "Gemma3ForCausalLM" | "gemma3_text" => Architecture::Gemma3,
             _ => return Err(Error::UnknownArchitecture { name: name.to_owned(), known: KNOWN }),
         };
@@ -82,8 +83,11 @@ impl Config {
             let window = count("sliding_window")?;
             (vec![local, Rope { base: base.unwrap_or(1e6), scaling }], gemma_layers(&keys, layers, window)?)
         } else {
-            let window = keys.count("sliding_window")?;
-            (vec![Rope { base: base.unwrap_or(1e4), scaling }], vec![LayerAttention { window, rope: 0 }; layers])
+            let layers = match architecture {
+                Architecture::Qwen2 => qwen2_layers(&keys, layers)?,
+                _ => vec![LayerAttention { window: keys.count("sliding_window")?, rope: 0 }; layers],
+            };
+            (vec![Rope { base: base.unwrap_or(1e4), scaling }], layers)
         };
         let scale_of = keys.float("query_pre_attn_scalar")?.unwrap_or(head_dim.max(1) as f32);
         let config = Config {
@@ -138,6 +142,13 @@ fn activation(keys: &Keys<'_>, gemma: bool) -> Result<Activation, Error> {
             Err(Error::BadKey { key: key.to_owned(), value: format!("`{other}`"), want: "known are silu and gelu_pytorch_tanh".to_owned() })
         }
     }
+}
+
+/// Descriptions name a window that is not used; where it is, layers from `max_window_layers` on have it.
+fn qwen2_layers(keys: &Keys<'_>, layers: usize) -> Result<Vec<LayerAttention>, Error> {
+    let window = if keys.flag("use_sliding_window")?.unwrap_or(false) { keys.count("sliding_window")? } else { None };
+    let first = keys.count("max_window_layers")?.unwrap_or(0);
+    Ok((0..layers).map(|i| LayerAttention { window: window.filter(|_| i >= first), rope: 0 }).collect())
 }
 
 /// A list with the kind of each layer, or a period.

@@ -130,9 +130,9 @@ mod tests {
     use super::*;
     use scant_tensor_core::isa::Isa;
 
-    /// erf by its series, in f64.
+    /// erf by its series in f64, which is within 1e-8 here; then within 3e-9 of 1.
     fn erf(x: f64) -> f64 {
-        if x.abs() > 6.0 {
+        if x.abs() > 4.2 {
             return x.signum();
         }
         let (mut term, mut sum) = (x, x);

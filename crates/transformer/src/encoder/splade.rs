@@ -271,3 +271,46 @@ impl<const T: usize, const P: usize> WithSimd for Max<'_, T, P> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::Array2;
+    use scant_tensor_core::format::{Dense, DenseType};
+    use scant_tensor_core::isa::Isa;
+    use scant_tensor_core::rng::Rng;
+    use scant_tensor_core::team::Team;
+    use scant_tensor_core::{Linear, Mode, Pre};
+
+    #[test]
+    fn maxima_are_right_and_the_same_bits_for_every_tile_tier_and_team() {
+        let (terms, n) = (203, 40);
+        let mut rng = Rng::new(1);
+        let w = Array2::from_shape_simple_fn((terms, n), || rng.normal());
+        let bias: Vec<f32> = (0..terms).map(|_| rng.normal()).collect();
+        let x = Array2::from_shape_simple_fn((45, n), || rng.normal());
+        let linear = Linear::new(vec![Dense::new(w.view(), DenseType::F32).unwrap().into()], Post::None, Some(bias.clone())).unwrap();
+        let site = Site::new(Pre::none(), vec![linear]).unwrap();
+        let sequences = [0..1, 1..14, 14..45];
+        let mut want = vec![];
+        for rows in &sequences {
+            for term in 0..terms {
+                let dot = |row: usize| (0..n).map(|j| f64::from(x[[row, j]]) * f64::from(w[[term, j]])).sum::<f64>();
+                want.push(rows.clone().map(dot).fold(f64::NEG_INFINITY, f64::max) + f64::from(bias[term]));
+            }
+        }
+        for path in [Path::Dense, Path::Panel] {
+            let mut first: Option<Vec<f32>> = None;
+            for isa in Isa::available() {
+                for (tile, threads) in [(1, 2), (16, 1), (48, 2), (100, 1), (4096, 2)] {
+                    let ctx = Ctx { isa, mode: Mode::Exact, team: &Team::new(threads) };
+                    let mut most = vec![f32::NAN; 3 * terms];
+                    let pool = MaxPool { ctx: &ctx, site: &site, sequences: &sequences, tile };
+                    pool.run(path, x.as_slice().unwrap(), &mut HeadBuffers::default(), &mut most).unwrap();
+                    assert!(most.iter().zip(&want).all(|(got, want)| (f64::from(*got) - want).abs() < 1e-5), "{path}, {isa}, {tile}");
+                    assert_eq!(*first.get_or_insert(most.clone()), most, "{path}, {isa}, tiles of {tile}");
+                }
+            }
+        }
+    }
+}

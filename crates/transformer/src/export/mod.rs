@@ -53,6 +53,7 @@ impl Model {
 fn architecture(architecture: Architecture) -> &'static str {
     match architecture {
         Architecture::Llama => "llama",
+        Architecture::Qwen2 => "qwen2",
         Architecture::Gemma3 => "gemma3",
     }
 }
@@ -93,7 +94,7 @@ fn describe(writer: &mut Writer<'_>, c: &Config) -> Result<(), Error> {
     if c.embedding_scale != if gemma { (c.hidden as f32).sqrt() } else { 1.0 } {
         return Err(unsaid("embedding_scale", c.embedding_scale.to_string(), name));
     }
-    let rope = if gemma { describe_gemma_layers(writer, c)? } else { describe_llama_layers(writer, c)? };
+    let rope = if gemma { describe_gemma_layers(writer, c)? } else { describe_like_layers(writer, c, name)? };
     writer.set(&key("rope.freq_base"), rope.base)?;
     match &rope.scaling {
         RopeScaling::None => {}
@@ -116,12 +117,15 @@ fn unsaid(key: &str, value: String, architecture: &str) -> Error {
 }
 
 /// All layers alike. Returns their positions.
-fn describe_llama_layers<'c>(writer: &mut Writer<'_>, c: &'c Config) -> Result<&'c Rope, Error> {
+fn describe_like_layers<'c>(writer: &mut Writer<'_>, c: &'c Config, name: &str) -> Result<&'c Rope, Error> {
     let first = c.layers[0];
     if let Some(other) = c.layers.iter().find(|l| **l != first) {
-        return Err(unsaid("layers", format!("{first:?} and {other:?}"), "llama"));
+        return Err(unsaid("layers", format!("{first:?} and {other:?}"), name));
     }
     if let Some(window) = first.window {
+        if c.architecture != Architecture::Llama {
+            return Err(unsaid("window", window.to_string(), name));
+        }
         writer.set("llama.attention.sliding_window", window as u64 as u32)?;
     }
     Ok(&c.ropes[first.rope])

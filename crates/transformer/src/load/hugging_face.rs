@@ -1,6 +1,6 @@
 //! Tensors of a Hugging Face folder: `model.safetensors`, or shards named by an index.
 
-use super::{Checkpoint, assemble, finite};
+use super::{Checkpoint, always_biased, assemble, finite};
 use crate::names::Part;
 use crate::tokenizer::Tokenizer;
 use crate::{Architecture, Config, Error, Model};
@@ -110,16 +110,24 @@ struct HuggingFace {
 }
 
 impl Checkpoint for HuggingFace {
+    fn name(&self, part: Part, kind: &str) -> String {
+        format!("{}.{kind}", part.hugging_face(self.architecture))
+    }
+
+    fn wants_bias(&self, part: Part) -> bool {
+        always_biased(self.architecture, part)
+    }
+
     fn matrix(&self, part: Part, shape: [usize; 2]) -> Result<Term, Error> {
-        self.tensors.matrix(&format!("{}.weight", part.hugging_face(self.architecture)), shape)
+        self.tensors.matrix(&self.name(part, "weight"), shape)
     }
 
     fn bias(&self, part: Part, len: usize) -> Result<Option<Vec<f32>>, Error> {
-        self.tensors.vector(&format!("{}.bias", part.hugging_face(self.architecture)), len)
+        self.tensors.vector(&self.name(part, "bias"), len)
     }
 
     fn gain(&self, part: Part, len: usize) -> Result<Vec<f32>, Error> {
-        let name = format!("{}.weight", part.hugging_face(self.architecture));
+        let name = self.name(part, "weight");
         let mut gain = self.tensors.vector(&name, len)?.ok_or(Error::MissingTensor { name })?;
         if self.architecture == Architecture::Gemma3 {
             // Stored around 0; GGUF files have the 1 in them.
