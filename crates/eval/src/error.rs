@@ -72,6 +72,28 @@ pub enum Error {
         /// Candidates.
         candidates: usize,
     },
+    /// A collection that cannot be read.
+    #[error("collection: {detail}")]
+    Collection {
+        /// Where, and what is wrong.
+        detail: String,
+    },
+    /// Rankings for another number of queries.
+    #[error("the collection has {want} queries, {got} rankings were given")]
+    Rankings {
+        /// Queries.
+        want: usize,
+        /// Rankings.
+        got: usize,
+    },
+    /// A line that is no passage with a last word.
+    #[error("passage of line {line}: {detail}")]
+    Passage {
+        /// From 1.
+        line: usize,
+        /// What is wrong with it.
+        detail: String,
+    },
     /// The caller asked to stop.
     #[error("cancelled after {done} of {total} windows")]
     Cancelled {

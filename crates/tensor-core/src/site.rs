@@ -199,6 +199,57 @@ impl Site {
         Ok(())
     }
 
+    /// As [`Site::forward`], for outputs that are too many to be held: tiles of at most `rows` outputs of a matrix, `[tokens, rows]`, go to
+    /// `keep` with the same columns of `kept`, which may have any number of rows. What a tile holds does not depend on its size.
+    ///
+    /// A layer with a [`Post`] has to be computed as a whole first.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if `x` or `kept` has another number of columns.
+    pub fn forward_tiles(
+        &self,
+        ctx: &Ctx<'_>,
+        x: ArrayView2<'_, f32>,
+        ws: &mut Workspace,
+        rows: usize,
+        mut kept: ArrayViewMut2<'_, f32>,
+        keep: impl Fn(ArrayView2<'_, f32>, ArrayViewMut2<'_, f32>) + Sync,
+    ) -> Result<(), Error> {
+        Error::check_shape("what is kept of the outputs", &[kept.nrows(), self.outputs()], kept.shape())?;
+        let step = rows.next_multiple_of(16).max(16);
+        let (mut tasks, mut cuts, mut output) = (vec![], vec![], 0);
+        for (linear, l) in self.linears.iter().enumerate() {
+            let m = l.shape()[0];
+            for start in (0..m).step_by(step) {
+                let rows = start..(start + step).min(m);
+                cuts.push(output + rows.start..output + rows.end);
+                tasks.push(Task { linear, rows });
+            }
+            output += m;
+        }
+        if self.linears.iter().any(|l| l.post != Post::None) {
+            let mut y = Array2::zeros((x.nrows(), self.outputs()));
+            self.forward(ctx, x, ws, y.view_mut())?;
+            ctx.team.split(kept.view_mut(), &cuts, |i, kept| keep(y.slice_axis(Axis(1), cuts[i].clone().into()), kept));
+            return Ok(());
+        }
+        Error::check_shape("site input", &[x.nrows(), self.columns], x.shape())?;
+        ws.prepared.fill(ctx.isa, ctx.mode, &self.pre, self.wants, x)?;
+        let (prepared, staged) = self.run_stages(ctx, ws);
+        ctx.team.split(kept, &cuts, |i, kept| {
+            let task = &tasks[i];
+            let linear = &self.linears[task.linear];
+            let mut y = Array2::zeros((prepared.tokens(), task.rows.len()));
+            start(linear, &task.rows, &mut y.view_mut());
+            for (term, stage) in linear.terms.iter().zip(&self.stages[task.linear]) {
+                let staged = staged.slice_axis(Axis(1), stage.clone().into());
+                term.op().accumulate(prepared, staged, task.rows.clone(), y.view_mut());
+            }
+            keep(y.view(), kept);
+        });
+        Ok(())
+    }
+
     fn prepare(&self, ctx: &Ctx<'_>, x: ArrayView2<'_, f32>, ws: &mut Workspace, y: &ArrayViewMut2<'_, f32>) -> Result<(), Error> {
         Error::check_shape("site input", &[x.nrows(), self.columns], x.shape())?;
         Error::check_shape("site output", &[x.nrows(), self.outputs()], y.shape())?;
@@ -243,6 +294,7 @@ impl Site {
             match term {
                 Term::Dense(t) => Arc::make_mut(t).each_bytes(f),
                 Term::Grid(t) => Arc::make_mut(t).each_bytes(f),
+                Term::Palette(t) => Arc::make_mut(t).each_bytes(f),
                 Term::Other(_) => {}
             }
         }

@@ -92,6 +92,29 @@ pub enum Error {
         /// Matrices given.
         got: usize,
     },
+    /// A site that does not fit an encoder, or that it does not have.
+    #[error("encoder site {site}: {source}")]
+    EncoderSite {
+        /// Which.
+        site: crate::encoder::EncoderSite,
+        /// What is wrong with it.
+        source: scant_tensor_core::Error,
+    },
+    /// Sparse vectors were wanted of an encoder that is not a masked-language model.
+    #[error("the encoder has no masked-language head: there was no tensor `cls.predictions.transform.dense.weight`")]
+    NoHead,
+    /// A sequence without tokens in a batch.
+    #[error("sequence {index} of the batch has no tokens")]
+    EmptySequence {
+        /// Which.
+        index: usize,
+    },
+    /// A mask that does not tell texts from padding behind them.
+    #[error("attention mask: {detail}")]
+    Mask {
+        /// What is wrong with it.
+        detail: String,
+    },
     /// Text that names no site.
     #[error("`{text}` names no site: write `head`, or a layer's `{{layer}}.qkv`, `.output`, `.gate-up` or `.down`")]
     UnknownSite {

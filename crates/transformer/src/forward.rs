@@ -109,6 +109,21 @@ pub(crate) fn fit(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
     buffer
 }
 
+/// Calls `f(row, x[row])` for each row of `width` numbers, rows shared out over the team.
+pub(crate) fn rows(ctx: &Ctx<'_>, cuts: &mut Vec<Range<usize>>, x: &mut [f32], width: usize, f: impl Fn(usize, &mut [f32]) + Sync) {
+    let rows = x.len() / width;
+    if rows < 2 * ROWS {
+        return x.chunks_exact_mut(width).enumerate().for_each(|(row, x)| f(row, x));
+    }
+    cuts.clear();
+    cuts.extend((0..rows).step_by(ROWS).map(|row| row * width..(row + ROWS).min(rows) * width));
+    let all = ArrayViewMut2::from_shape((1, rows * width), x).expect("one row of everything");
+    ctx.team.split(all, cuts, |task, mut part| {
+        let part = part.as_slice_mut().expect("one row is contiguous");
+        part.chunks_exact_mut(width).enumerate().for_each(|(i, x)| f(task * ROWS + i, x));
+    });
+}
+
 impl Run<'_> {
     /// `y = site(x)`, `[rows, outputs]`.
     pub(crate) fn product(
@@ -129,17 +144,7 @@ impl Run<'_> {
 
     /// Calls `f(row, x[row])` for each row of `width` numbers, rows shared out over the team.
     pub(crate) fn rows(&self, cuts: &mut Vec<Range<usize>>, x: &mut [f32], width: usize, f: impl Fn(usize, &mut [f32]) + Sync) {
-        let rows = x.len() / width;
-        if rows < 2 * ROWS {
-            return x.chunks_exact_mut(width).enumerate().for_each(|(row, x)| f(row, x));
-        }
-        cuts.clear();
-        cuts.extend((0..rows).step_by(ROWS).map(|row| row * width..(row + ROWS).min(rows) * width));
-        let all = ArrayViewMut2::from_shape((1, rows * width), x).expect("one row of everything");
-        self.ctx.team.split(all, cuts, |task, mut part| {
-            let part = part.as_slice_mut().expect("one row is contiguous");
-            part.chunks_exact_mut(width).enumerate().for_each(|(i, x)| f(task * ROWS + i, x));
-        });
+        rows(self.ctx, cuts, x, width, f);
     }
 
     /// `out = norm(x)` row by row.

@@ -2,12 +2,13 @@
 //!
 //! [`open`] takes a GGUF file or a Hugging Face folder and gives a [`Model`], whose every matrix is in a
 //! [`Site`](scant_tensor_core::Site): a compressed model is the same model with other sites ([`Model::set_site`]). A [`Session`] runs one
-//! sequence (prompt, then token by token), a [`Scorer`] measures, [`Model::block`] feeds calibration.
+//! sequence (prompt, then token by token), a [`Scorer`] measures, [`Model::block`] feeds calibration. Encoders (BERT) are in [`encoder`].
 #![forbid(unsafe_code)]
 
 mod calibrate;
 mod compress;
 mod config;
+pub mod encoder;
 mod error;
 mod export;
 mod forward;

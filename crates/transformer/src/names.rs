@@ -55,7 +55,7 @@ impl Part {
             BlockPart::AttentionNorm => "input_layernorm",
             BlockPart::PostAttentionNorm => "post_attention_layernorm",
             // What follows attention is the norm before the feed-forward part, unless there are four norms.
-            BlockPart::FfnNorm if architecture == Architecture::Llama => "post_attention_layernorm",
+            BlockPart::FfnNorm if architecture != Architecture::Gemma3 => "post_attention_layernorm",
             BlockPart::FfnNorm => "pre_feedforward_layernorm",
             BlockPart::PostFfnNorm => "post_feedforward_layernorm",
         };

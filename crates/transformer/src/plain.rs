@@ -15,14 +15,17 @@ pub(crate) struct Plain {
 
 impl Plain {
     pub(crate) fn of(id: SiteId, site: &Site) -> Result<Plain, Error> {
+        Plain::read(site).map_err(|source| Error::Site { site: id, source })
+    }
+
+    pub(crate) fn read(site: &Site) -> Result<Plain, scant_tensor_core::Error> {
         let matrix = |i: usize| {
             let mut w = Array2::zeros((site.linears()[i].shape()[0], site.inputs()));
             let rows: Vec<_> = w.rows_mut().into_iter().enumerate().collect();
-            let read = rows.into_par_iter().try_for_each(|(row, out)| site.row(i, row, out));
-            read.map_err(|source| Error::Site { site: id, source })?;
+            rows.into_par_iter().try_for_each(|(row, out)| site.row(i, row, out))?;
             Ok(w)
         };
-        let matrices = (0..site.linears().len()).map(matrix).collect::<Result<_, Error>>()?;
+        let matrices = (0..site.linears().len()).map(matrix).collect::<Result<_, scant_tensor_core::Error>>()?;
         Ok(Plain { matrices, biases: site.linears().iter().map(|l| l.bias().map(<[f32]>::to_vec)).collect() })
     }
 

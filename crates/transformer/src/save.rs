@@ -30,11 +30,32 @@ struct Parameters {
 /// What belongs to the tokenizer besides its JSON.
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Saved {
+pub(crate) enum Saved {
     /// The tensor `tokenizer` has `bytes` bytes.
     Json { bytes: usize, bos: Option<u32>, eos: Vec<u32> },
     /// There is none, and why.
     Absent(String),
+}
+
+impl Saved {
+    /// Adds the tokenizer to a file, or `why` there is none.
+    pub(crate) fn add(writer: &mut Writer<'_>, tokenizer: Option<&Tokenizer>, why: &str) -> Result<Saved, Error> {
+        let Some(tokenizer) = tokenizer else {
+            return Ok(Saved::Absent(why.to_owned()));
+        };
+        let json = tokenizer.to_json()?.into_bytes();
+        let bytes = json.len();
+        writer.add(TOKENIZER, Dtype::U8, [bytes], json)?;
+        Ok(Saved::Json { bytes, bos: tokenizer.bos(), eos: tokenizer.eos().to_vec() })
+    }
+
+    /// The tokenizer, or why there is none.
+    pub(crate) fn load(self, file: &File) -> Result<Result<Tokenizer, String>, Error> {
+        match self {
+            Saved::Absent(why) => Ok(Err(why)),
+            Saved::Json { bytes, bos, eos } => Tokenizer::from_json(&file.expect(TOKENIZER, Dtype::U8, [bytes])?, bos, eos).map(Ok),
+        }
+    }
 }
 
 impl Model {
@@ -79,10 +100,7 @@ impl Model {
         let blocks = saved.blocks.par_iter().enumerate().map(|(layer, sites)| load_block(file, c, layer, sites));
         let blocks = blocks.collect::<Result<Vec<_>, Error>>()?;
         let norm = load_gain(file, Part::FinalNorm, c.architecture, c.hidden)?;
-        let tokenizer = match saved.tokenizer {
-            Saved::Absent(looked_for) => Err(Error::NoTokenizer { looked_for }),
-            Saved::Json { bytes, bos, eos } => Ok(Tokenizer::from_json(&file.expect(TOKENIZER, Dtype::U8, [bytes])?, bos, eos)?),
-        };
+        let tokenizer = saved.tokenizer.load(file)?.map_err(|looked_for| Error::NoTokenizer { looked_for });
         Model::new(embedding, blocks, norm, head, tokenizer, config)
     }
 
@@ -111,15 +129,7 @@ impl Model {
         let head =
             save_site(&mut writer, SiteId::Head, &SiteId::Head.to_string(), self.site(SiteId::Head), &self.matrix_names(SiteId::Head))?;
         add_gain(&mut writer, Part::FinalNorm, architecture, self.norm())?;
-        let tokenizer = match self.tokenizer() {
-            Err(_) => Saved::Absent(self.no_tokenizer().to_owned()),
-            Ok(tokenizer) => {
-                let json = tokenizer.to_json()?.into_bytes();
-                let bytes = json.len();
-                writer.add(TOKENIZER, Dtype::U8, [bytes], json)?;
-                Saved::Json { bytes, bos: tokenizer.bos(), eos: tokenizer.eos().to_vec() }
-            }
-        };
+        let tokenizer = Saved::add(&mut writer, self.tokenizer().ok(), self.no_tokenizer())?;
         Ok(writer.parameters(&Parameters { config: self.config().clone(), tokenizer, embedding, blocks, head })?)
     }
 }

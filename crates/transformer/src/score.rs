@@ -34,8 +34,12 @@ impl LanguageModel for Scorer<'_> {
     }
 
     fn for_logits(&mut self, tokens: &[u32], f: &mut dyn FnMut(usize, ArrayView2<'_, f32>)) -> Result<(), ModelError> {
+        self.for_logits_from(tokens, 0, f)
+    }
+
+    fn for_logits_from(&mut self, tokens: &[u32], from: usize, f: &mut dyn FnMut(usize, ArrayView2<'_, f32>)) -> Result<(), ModelError> {
         self.session.truncate(0)?;
         let block = (BLOCK / self.vocab_size()).max(1);
-        Ok(self.session.score(tokens, block, f)?)
+        Ok(self.session.score_from(tokens, from, block, f)?)
     }
 }

@@ -128,9 +128,23 @@ impl<'m> Session<'m> {
     /// # Errors
     /// As there.
     pub fn score(&mut self, tokens: &[u32], block: usize, f: &mut dyn FnMut(usize, ArrayView2<'_, f32>)) -> Result<(), Error> {
+        self.score_from(tokens, 0, block, f)
+    }
+
+    /// As [`score`](Session::score), for the tokens from index `from` on alone; the head is left out for the others.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn score_from(
+        &mut self,
+        tokens: &[u32],
+        from: usize,
+        block: usize,
+        f: &mut dyn FnMut(usize, ArrayView2<'_, f32>),
+    ) -> Result<(), Error> {
         let (path, vocabulary) = (self.options.path, self.model.config().vocabulary);
         self.stream(tokens, path, |session, chunk| {
-            for first in chunk.clone().step_by(block.max(1)) {
+            for first in (chunk.start.max(from)..chunk.end).step_by(block.max(1)) {
                 let rows = first - chunk.start..(first + block.max(1)).min(chunk.end) - chunk.start;
                 session.head(rows.clone(), path)?;
                 f(first, ArrayView2::from_shape((rows.len(), vocabulary), &session.logits).expect("`head` sizes it"));

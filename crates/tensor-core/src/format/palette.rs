@@ -80,6 +80,11 @@ impl Palette {
         w
     }
 
+    /// Shows `f` each stretch of memory that holds it, to be put elsewhere.
+    pub(crate) fn each_bytes(&mut self, f: &mut dyn FnMut(&mut Bytes)) {
+        self.grid.each_bytes(f);
+    }
+
     /// Codes and scales as a grid.
     pub(crate) fn grid(&self) -> &Grid {
         &self.grid

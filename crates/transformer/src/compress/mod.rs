@@ -80,12 +80,12 @@ fn names(methods: &[Box<dyn Compress>]) -> Vec<String> {
     methods.iter().map(|m| m.name()).collect()
 }
 
-fn needs(methods: &[Box<dyn Compress>]) -> StatSet {
+pub(crate) fn needs(methods: &[Box<dyn Compress>]) -> StatSet {
     methods.iter().fold(StatSet::NONE, |all, m| all.union(m.needs()))
 }
 
 /// Passes on the wish to stop, not the steps inside a site.
-struct Quiet<'a>(&'a dyn Progress);
+pub(crate) struct Quiet<'a>(pub(crate) &'a dyn Progress);
 
 impl Progress for Quiet<'_> {
     fn cancelled(&self) -> bool {

@@ -13,6 +13,7 @@ impl Config {
         let name: &str = required(file, "general.architecture")?;
         let architecture = match name {
             "llama" => Architecture::Llama,
+            "qwen2" => Architecture::Qwen2,
             "gemma3" => Architecture::Gemma3,
             _ => return Err(Error::UnknownArchitecture { name: name.to_owned(), known: KNOWN }),
         };

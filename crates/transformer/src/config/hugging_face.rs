@@ -5,7 +5,7 @@ use crate::Error;
 use serde_json::Value;
 
 /// Typed access to the keys of an object; `null` counts as absent.
-struct Keys<'a>(&'a Value);
+pub(crate) struct Keys<'a>(pub(crate) &'a Value);
 
 impl<'a> Keys<'a> {
     fn get(&self, key: &str) -> Option<&'a Value> {
@@ -17,24 +17,24 @@ impl<'a> Keys<'a> {
         self.get(key).map(|v| read(v).ok_or_else(|| bad(v))).transpose()
     }
 
-    fn count(&self, key: &str) -> Result<Option<usize>, Error> {
+    pub(crate) fn count(&self, key: &str) -> Result<Option<usize>, Error> {
         self.read(key, "a whole number", |v| v.as_u64().and_then(|v| v.try_into().ok()))
     }
 
-    fn float(&self, key: &str) -> Result<Option<f32>, Error> {
+    pub(crate) fn float(&self, key: &str) -> Result<Option<f32>, Error> {
         self.read(key, "a number", |v| v.as_f64().map(|v| v as f32))
     }
 
-    fn text(&self, key: &str) -> Result<Option<&'a str>, Error> {
+    pub(crate) fn text(&self, key: &str) -> Result<Option<&'a str>, Error> {
         self.read(key, "a string", Value::as_str)
     }
 
-    fn flag(&self, key: &str) -> Result<Option<bool>, Error> {
+    pub(crate) fn flag(&self, key: &str) -> Result<Option<bool>, Error> {
         self.read(key, "true or false", Value::as_bool)
     }
 }
 
-fn required<T>(key: &str, value: Option<T>) -> Result<T, Error> {
+pub(crate) fn required<T>(key: &str, value: Option<T>) -> Result<T, Error> {
     value.ok_or_else(|| Error::MissingKey { key: key.to_owned() })
 }
 
@@ -60,6 +60,7 @@ impl Config {
         let name = required("architectures", named.or(keys.text("model_type")?))?;
         let architecture = match name {
             "LlamaForCausalLM" | "MistralForCausalLM" | "llama" | "mistral" => Architecture::Llama,
+            "Qwen2ForCausalLM" | "qwen2" => Architecture::Qwen2,
             "Gemma3ForCausalLM" | "gemma3_text" => Architecture::Gemma3,
             _ => return Err(Error::UnknownArchitecture { name: name.to_owned(), known: KNOWN }),
         };
@@ -95,8 +96,11 @@ impl Config {
             let window = count("sliding_window")?;
             (vec![local, Rope { base: base.unwrap_or(1e6), scaling }], gemma_layers(&keys, layers, window)?)
         } else {
-            let window = keys.count("sliding_window")?;
-            (vec![Rope { base: base.unwrap_or(1e4), scaling }], vec![LayerAttention { window, rope: 0 }; layers])
+            let layers = match architecture {
+                Architecture::Qwen2 => qwen2_layers(&keys, layers)?,
+                _ => vec![LayerAttention { window: keys.count("sliding_window")?, rope: 0 }; layers],
+            };
+            (vec![Rope { base: base.unwrap_or(1e4), scaling }], layers)
         };
         let scale_of = keys.float("query_pre_attn_scalar")?.unwrap_or(head_dim.max(1) as f32);
         let config = Config {
@@ -152,6 +156,13 @@ fn activation(keys: &Keys<'_>, gemma: bool) -> Result<Activation, Error> {
             Err(Error::BadKey { key: key.to_owned(), value: format!("`{other}`"), want: "known are silu and gelu_pytorch_tanh".to_owned() })
         }
     }
+}
+
+/// Descriptions name a window that is not used; where it is, layers from `max_window_layers` on have it.
+fn qwen2_layers(keys: &Keys<'_>, layers: usize) -> Result<Vec<LayerAttention>, Error> {
+    let window = if keys.flag("use_sliding_window")?.unwrap_or(false) { keys.count("sliding_window")? } else { None };
+    let first = keys.count("max_window_layers")?.unwrap_or(0);
+    Ok((0..layers).map(|i| LayerAttention { window: window.filter(|_| i >= first), rope: 0 }).collect())
 }
 
 /// A list with the kind of each layer, or a period.

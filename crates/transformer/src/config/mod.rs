@@ -1,7 +1,7 @@
 //! What a model looks like: widths, heads, norms, positions.
 
 mod gguf;
-mod hugging_face;
+pub(crate) mod hugging_face;
 
 use crate::Error;
 use crate::names::BlockPart;
@@ -13,12 +13,15 @@ use scant_kvcache::Geometry;
 pub enum Architecture {
     /// Llama and what is built like it (SmolLM2, Mistral): RMSNorm before each part, rotary positions, SwiGLU.
     Llama,
+    /// Qwen2 and 2.5: as Llama, with biases on queries, keys and values.
+    Qwen2,
     /// Gemma 3: norms before and after each part and on queries and keys, GeGLU, sliding windows on most layers.
     Gemma3,
 }
 
 /// The names that checkpoints use, for messages.
-pub(crate) const KNOWN: &str = "llama and gemma3 (Hugging Face: LlamaForCausalLM, MistralForCausalLM, Gemma3ForCausalLM)";
+pub(crate) const KNOWN: &str =
+    "llama, qwen2 and gemma3 (Hugging Face: LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Gemma3ForCausalLM)";
 
 /// More would be a damaged description.
 const MAX_LAYERS: usize = 4096;

@@ -133,6 +133,7 @@ impl Model {
 fn architecture(architecture: Architecture) -> &'static str {
     match architecture {
         Architecture::Llama => "llama",
+        Architecture::Qwen2 => "qwen2",
         Architecture::Gemma3 => "gemma3",
     }
 }
@@ -173,7 +174,7 @@ fn describe(writer: &mut Writer<'_>, c: &Config) -> Result<(), Error> {
     if c.embedding_scale != if gemma { (c.hidden as f32).sqrt() } else { 1.0 } {
         return Err(unsaid("embedding_scale", c.embedding_scale.to_string(), name));
     }
-    let rope = if gemma { describe_gemma_layers(writer, c)? } else { describe_llama_layers(writer, c)? };
+    let rope = if gemma { describe_gemma_layers(writer, c)? } else { describe_like_layers(writer, c, name)? };
     writer.set(&key("rope.freq_base"), rope.base)?;
     match &rope.scaling {
         RopeScaling::None => {}
@@ -202,12 +203,15 @@ fn number(key: &str, value: usize) -> Result<u32, Error> {
 }
 
 /// All layers alike. Returns their positions.
-fn describe_llama_layers<'c>(writer: &mut Writer<'_>, c: &'c Config) -> Result<&'c Rope, Error> {
+fn describe_like_layers<'c>(writer: &mut Writer<'_>, c: &'c Config, name: &str) -> Result<&'c Rope, Error> {
     let first = c.layers[0];
     if let Some(other) = c.layers.iter().find(|l| **l != first) {
-        return Err(unsaid("layers", format!("{first:?} and {other:?}"), "llama"));
+        return Err(unsaid("layers", format!("{first:?} and {other:?}"), name));
     }
     if let Some(window) = first.window {
+        if c.architecture != Architecture::Llama {
+            return Err(unsaid("window", window.to_string(), name));
+        }
         writer.set("llama.attention.sliding_window", number("llama.attention.sliding_window", window)?)?;
     }
     Ok(&c.ropes[first.rope])

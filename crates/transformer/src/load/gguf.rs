@@ -1,6 +1,6 @@
 //! Tensors of a GGUF file: quantized ones become grids and palettes without loss.
 
-use super::{Checkpoint, assemble, finite};
+use super::{Checkpoint, always_biased, assemble, finite};
 use crate::names::{BlockPart, Part};
 use crate::tokenizer::Tokenizer;
 use crate::{Architecture, Config, Error, Model};
@@ -57,8 +57,16 @@ impl Gguf<'_> {
 }
 
 impl Checkpoint for Gguf<'_> {
+    fn name(&self, part: Part, kind: &str) -> String {
+        format!("{}.{kind}", part.gguf())
+    }
+
+    fn wants_bias(&self, part: Part) -> bool {
+        always_biased(self.architecture, part)
+    }
+
     fn matrix(&self, part: Part, [m, n]: [usize; 2]) -> Result<Term, Error> {
-        let name = format!("{}.weight", part.gguf());
+        let name = self.name(part, "weight");
         let tensor = self.find(&name)?.ok_or_else(|| Error::MissingTensor { name: name.clone() })?;
         if tensor.dims() != [n, m] {
             // As rows and columns, which is how everything else speaks of matrices.
@@ -69,12 +77,12 @@ impl Checkpoint for Gguf<'_> {
     }
 
     fn bias(&self, part: Part, len: usize) -> Result<Option<Vec<f32>>, Error> {
-        let stored = self.vector(&format!("{}.bias", part.gguf()), len)?;
+        let stored = self.vector(&self.name(part, "bias"), len)?;
         Ok(stored.map(|b| (0..len).map(|i| b[self.stored_row(part, i)]).collect()))
     }
 
     fn gain(&self, part: Part, len: usize) -> Result<Vec<f32>, Error> {
-        let name = format!("{}.weight", part.gguf());
+        let name = self.name(part, "weight");
         self.vector(&name, len)?.ok_or(Error::MissingTensor { name })
     }
 }

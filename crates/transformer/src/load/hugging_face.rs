@@ -1,6 +1,6 @@
 //! Tensors of a Hugging Face folder: `model.safetensors`, or shards named by an index.
 
-use super::{Checkpoint, assemble, finite};
+use super::{Checkpoint, always_biased, assemble, finite};
 use crate::names::Part;
 use crate::tokenizer::Tokenizer;
 use crate::{Architecture, Config, Error, Model};
@@ -18,7 +18,7 @@ const SUPPORTED: &str = "F32, F16 and BF16";
 /// Opens a folder with `config.json`.
 pub(crate) fn from_folder(folder: &Path) -> Result<Model, Error> {
     let config = Config::from_hugging_face(&json(&folder.join("config.json"))?)?;
-    let tensors = HuggingFace { files: files(folder)?, architecture: config.architecture };
+    let tensors = HuggingFace { tensors: Tensors::of_folder(folder)?, architecture: config.architecture };
     assemble(config, &tensors, || Tokenizer::from_folder(folder))
 }
 
@@ -53,22 +53,44 @@ fn is_file_name(name: &str) -> bool {
     PathBuf::from(name).file_name().is_some_and(|f| f == name)
 }
 
-struct HuggingFace {
-    files: Vec<File>,
-    architecture: Architecture,
-}
+/// The tensors of a folder, by name.
+pub(crate) struct Tensors(Vec<File>);
 
-impl HuggingFace {
-    fn find(&self, name: &str) -> Option<TensorView> {
-        self.files.iter().find(|f| f.contains(name)).and_then(|f| f.tensor(name).ok())
+impl Tensors {
+    pub(crate) fn of_folder(folder: &Path) -> Result<Tensors, Error> {
+        files(folder).map(Tensors)
     }
 
-    fn vector(&self, name: &str, len: usize) -> Result<Option<Vec<f32>>, Error> {
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.0.iter().any(|f| f.contains(name))
+    }
+
+    fn find(&self, name: &str) -> Option<TensorView> {
+        self.0.iter().find(|f| f.contains(name)).and_then(|f| f.tensor(name).ok())
+    }
+
+    /// A vector if it is there.
+    pub(crate) fn vector(&self, name: &str, len: usize) -> Result<Option<Vec<f32>>, Error> {
         let Some(tensor) = self.find(name) else {
             return Ok(None);
         };
         check(&tensor, &[len])?;
         finite(name, tensor.to_f32()?).map(Some)
+    }
+
+    /// A matrix in the type that it is stored in.
+    pub(crate) fn matrix(&self, name: &str, shape: [usize; 2]) -> Result<Term, Error> {
+        let tensor = self.find(name).ok_or_else(|| Error::MissingTensor { name: name.to_owned() })?;
+        check(&tensor, &shape)?;
+        let dense = match tensor.dtype {
+            Dtype::F16 => Dense::from_f16(matrix(&tensor.typed::<f16>()?, shape)),
+            Dtype::Bf16 => Dense::from_bf16(matrix(&tensor.typed::<bf16>()?, shape)),
+            _ => {
+                let values = tensor.typed::<f32>()?;
+                Dense::new(ArrayView2::from_shape(shape, &values).expect("the shape was checked"), DenseType::F32)
+            }
+        };
+        dense.map(Term::from).map_err(|source| Error::Tensor { name: name.to_owned(), source })
     }
 }
 
@@ -82,29 +104,31 @@ fn check(tensor: &TensorView, want: &[usize]) -> Result<(), Error> {
     Ok(())
 }
 
+struct HuggingFace {
+    tensors: Tensors,
+    architecture: Architecture,
+}
+
 impl Checkpoint for HuggingFace {
+    fn name(&self, part: Part, kind: &str) -> String {
+        format!("{}.{kind}", part.hugging_face(self.architecture))
+    }
+
+    fn wants_bias(&self, part: Part) -> bool {
+        always_biased(self.architecture, part)
+    }
+
     fn matrix(&self, part: Part, shape: [usize; 2]) -> Result<Term, Error> {
-        let name = format!("{}.weight", part.hugging_face(self.architecture));
-        let tensor = self.find(&name).ok_or_else(|| Error::MissingTensor { name: name.clone() })?;
-        check(&tensor, &shape)?;
-        let dense = match tensor.dtype {
-            Dtype::F16 => Dense::from_f16(matrix(&tensor.typed::<f16>()?, shape)),
-            Dtype::Bf16 => Dense::from_bf16(matrix(&tensor.typed::<bf16>()?, shape)),
-            _ => {
-                let values = tensor.typed::<f32>()?;
-                Dense::new(ArrayView2::from_shape(shape, &values).expect("the shape was checked"), DenseType::F32)
-            }
-        };
-        dense.map(Term::from).map_err(|source| Error::Tensor { name, source })
+        self.tensors.matrix(&self.name(part, "weight"), shape)
     }
 
     fn bias(&self, part: Part, len: usize) -> Result<Option<Vec<f32>>, Error> {
-        self.vector(&format!("{}.bias", part.hugging_face(self.architecture)), len)
+        self.tensors.vector(&self.name(part, "bias"), len)
     }
 
     fn gain(&self, part: Part, len: usize) -> Result<Vec<f32>, Error> {
-        let name = format!("{}.weight", part.hugging_face(self.architecture));
-        let mut gain = self.vector(&name, len)?.ok_or(Error::MissingTensor { name })?;
+        let name = self.name(part, "weight");
+        let mut gain = self.tensors.vector(&name, len)?.ok_or(Error::MissingTensor { name })?;
         if self.architecture == Architecture::Gemma3 {
             // Stored around 0; GGUF files have the 1 in them.
             gain.iter_mut().for_each(|g| *g += 1.0);

@@ -6,14 +6,14 @@ mod hugging_face;
 use crate::model::Block;
 use crate::names::{BlockPart, Part};
 use crate::tokenizer::Tokenizer;
-use crate::{Config, Error, Model, SiteId, SiteKind};
+use crate::{Architecture, Config, Error, Model, SiteId, SiteKind};
 use rayon::prelude::*;
 use scant_tensor_core::file::{Bytes, File};
 use scant_tensor_core::{Linear, Post, Pre, Site, Term};
 use std::path::Path;
 
 pub use gguf::from_gguf as open_gguf;
-pub(crate) use hugging_face::{from_folder, json};
+pub(crate) use hugging_face::{Tensors, from_folder, json};
 
 /// Opens the model at `path`: a GGUF file, a file of [`Model::save`], or a folder with `config.json` and `model.safetensors` (whole or
 /// sharded).
@@ -50,6 +50,12 @@ trait Checkpoint: Sync {
 
     /// The bias of `part` if there is one, in the same order.
     fn bias(&self, part: Part, len: usize) -> Result<Option<Vec<f32>>, Error>;
+
+    /// What a tensor of `part` is called.
+    fn name(&self, part: Part, kind: &str) -> String;
+
+    /// Whether the model is not itself without the bias of `part`.
+    fn wants_bias(&self, part: Part) -> bool;
 
     /// The gain of a norm, as it is multiplied with.
     fn gain(&self, part: Part, len: usize) -> Result<Vec<f32>, Error>;
@@ -93,10 +99,18 @@ fn block(c: &Config, tensors: &dyn Checkpoint, layer: usize) -> Result<Block, Er
 fn site(id: SiteId, tensors: &dyn Checkpoint, parts: &[(Part, [usize; 2])]) -> Result<Site, Error> {
     let linear = |(part, shape): &(Part, [usize; 2])| {
         let (term, bias) = (tensors.matrix(*part, *shape)?, tensors.bias(*part, shape[0])?);
+        if bias.is_none() && tensors.wants_bias(*part) {
+            return Err(Error::MissingTensor { name: tensors.name(*part, "bias") });
+        }
         Linear::new(vec![term], Post::None, bias).map_err(|source| Error::Site { site: id, source })
     };
     let linears = parts.par_iter().map(linear).collect::<Result<Vec<_>, Error>>()?;
     Site::new(Pre::none(), linears).map_err(|source| Error::Site { site: id, source })
+}
+
+/// Biases that a family has always.
+fn always_biased(architecture: Architecture, part: Part) -> bool {
+    architecture == Architecture::Qwen2 && matches!(part, Part::Block(_, BlockPart::Q | BlockPart::K | BlockPart::V))
 }
 
 /// Fails on a number of a vector that is not finite.

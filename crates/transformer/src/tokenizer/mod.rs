@@ -3,6 +3,7 @@
 mod export;
 mod gguf;
 mod stream;
+mod word_piece;
 
 use crate::Error;
 use crate::load::json;
@@ -33,17 +34,20 @@ fn failed(e: impl std::fmt::Display) -> Error {
 }
 
 impl Tokenizer {
-    /// Reads `tokenizer.json` of a Hugging Face folder, and which tokens begin and end a text from `generation_config.json` or `config.json`.
+    /// Reads `tokenizer.json` of a Hugging Face folder, else BERT's `vocab.txt`, and which tokens begin and end a text from
+    /// `generation_config.json` or `config.json`. Truncation and padding that the file asks for are left out: they are the caller's business.
     ///
     /// # Errors
-    /// [`Error::NoTokenizer`] without that file; [`Error::Tokenizer`], [`Error::Json`] for files that cannot be used.
+    /// [`Error::NoTokenizer`] without either file; [`Error::Tokenizer`], [`Error::Json`] for files that cannot be used.
     pub fn from_folder(folder: impl AsRef<Path>) -> Result<Tokenizer, Error> {
         let folder = folder.as_ref();
         let path = folder.join("tokenizer.json");
-        if !path.exists() {
-            return Err(Error::NoTokenizer { looked_for: format!("there is no {}", path.display()) });
-        }
-        let inner = plain(tokenizers::Tokenizer::from_file(&path).map_err(failed)?)?;
+        let vocabulary = folder.join("vocab.txt");
+        let inner = match (path.exists(), vocabulary.exists()) {
+            (true, _) => plain(tokenizers::Tokenizer::from_file(&path).map_err(failed)?)?,
+            (false, true) => word_piece::from_folder(folder)?,
+            (false, false) => return Err(Error::NoTokenizer { looked_for: format!("there is no {}", path.display()) }),
+        };
         let (mut bos, mut eos) = (None, vec![]);
         for name in ["generation_config.json", "config.json"] {
             let path = folder.join(name);
@@ -67,6 +71,16 @@ impl Tokenizer {
     /// As the text of a `tokenizer.json`, whatever it was made from.
     pub(crate) fn to_json(&self) -> Result<String, Error> {
         self.inner.to_string(false).map_err(failed)
+    }
+
+    /// The token of a piece of the vocabulary, special ones included.
+    pub fn id(&self, piece: &str) -> Option<u32> {
+        self.inner.token_to_id(piece)
+    }
+
+    /// The piece of a token, as the vocabulary has it.
+    pub fn piece(&self, token: u32) -> Option<String> {
+        self.inner.id_to_token(token)
     }
 
     /// The token that begins a text.

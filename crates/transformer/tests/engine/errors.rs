@@ -94,7 +94,7 @@ fn descriptions_are_checked_key_by_key() {
         open(tiny.folder(Dtype::F32, 1).path()).unwrap_err().to_string()
     };
     for (key, value, words) in [
-        ("architectures", json!(["BertModel"]), ["BertModel", "llama and gemma3"]),
+        ("architectures", json!(["BertModel"]), ["BertModel", "llama, qwen2 and gemma3"]),
         ("hidden_size", json!(null), ["lacks", "hidden_size"]),
         ("hidden_size", json!("wide"), ["hidden_size", "\"wide\""]),
         ("num_hidden_layers", json!(0), ["num_hidden_layers", "= 0"]),

@@ -137,3 +137,20 @@ fn names_are_those_of_the_checkpoint() {
         assert_eq!(model.parameters(), weights as u64);
     }
 }
+
+#[test]
+fn qwen2_has_its_biases_and_its_window_only_where_it_is_used() {
+    let mut tiny = Tiny::qwen2();
+    let windows = |tiny: &Tiny| {
+        let model = open(tiny.folder(Dtype::F32, 1).path()).unwrap();
+        model.config().layers.iter().map(|l| l.window).collect::<Vec<_>>()
+    };
+    assert_eq!(windows(&tiny), [None, None]);
+    tiny.config["use_sliding_window"] = serde_json::json!(true);
+    assert_eq!(windows(&tiny), [None, Some(4)]);
+    tiny.tensors.remove("model.layers.1.self_attn.k_proj.bias");
+    let e = open(tiny.folder(Dtype::F32, 1).path()).unwrap_err().to_string();
+    assert!(e.contains("model.layers.1.self_attn.k_proj.bias"), "{e}");
+    let e = open(Folder::new().write("tiny.gguf", &tiny.gguf(BlockType::F32))).unwrap_err().to_string();
+    assert!(e.contains("blk.1.attn_k.bias"), "{e}");
+}

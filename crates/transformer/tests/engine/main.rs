@@ -10,6 +10,7 @@ use scant_transformer::{Model, Options, Path, Session, open};
 use tiny::{Folder, Tiny};
 
 mod compressing;
+mod encoder;
 mod errors;
 mod exported;
 mod forms;
@@ -57,6 +58,6 @@ fn largest_difference(a: &Array2<f32>, b: &Array2<f32>) -> f32 {
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
-fn models() -> [(&'static str, Tiny); 3] {
-    [("llama", Tiny::llama()), ("llama with biases", Tiny::llama_with_biases()), ("gemma", Tiny::gemma())]
+fn models() -> [(&'static str, Tiny); 4] {
+    [("llama", Tiny::llama()), ("llama with biases", Tiny::llama_with_biases()), ("qwen2", Tiny::qwen2()), ("gemma", Tiny::gemma())]
 }

@@ -40,6 +40,27 @@ impl Tiny {
         tiny
     }
 
+    /// Biases on queries, keys and values, a tied embedding, and a window that the description names and does not use.
+    pub(crate) fn qwen2() -> Tiny {
+        let mut tiny = Tiny::llama();
+        for (key, value) in [
+            ("architectures", json!(["Qwen2ForCausalLM"])),
+            ("rope_theta", json!(1e6)),
+            ("sliding_window", json!(4)),
+            ("use_sliding_window", json!(false)),
+            ("max_window_layers", json!(1)),
+        ] {
+            tiny.config[key] = value;
+        }
+        let mut rng = Rng::new(4);
+        for layer in 0..2 {
+            for (name, len) in [("q_proj", 32), ("k_proj", 16), ("v_proj", 16)] {
+                tiny.add(&mut rng, &format!("model.layers.{layer}.self_attn.{name}.bias"), &[len]);
+            }
+        }
+        tiny
+    }
+
     /// Four blocks, every third without a window; heads wider than the stream, four norms, capped scores and logits.
     pub(crate) fn gemma() -> Tiny {
         let kinds = ["sliding_attention", "sliding_attention", "full_attention", "sliding_attention"];
@@ -164,7 +185,11 @@ impl Tiny {
     }
 
     fn architecture(&self) -> &'static str {
-        if self.gemma { "gemma3" } else { "llama" }
+        match self.config["architectures"][0].as_str() {
+            Some("Gemma3ForCausalLM") => "gemma3",
+            Some("Qwen2ForCausalLM") => "qwen2",
+            _ => "llama",
+        }
     }
 
     fn set_keys(&self, writer: &mut Writer<'static>) {
@@ -196,7 +221,7 @@ impl Tiny {
         if self.gemma && shape.len() == 1 {
             values.iter_mut().for_each(|x| *x += 1.0);
         }
-        if !self.gemma && (name.contains("q_proj") || name.contains("k_proj")) {
+        if self.architecture() == "llama" && (name.contains("q_proj") || name.contains("k_proj")) {
             let columns = shape.get(1).copied().unwrap_or(1);
             let rows = (0..shape[0]).map(|row| rope::half_split_row(row, self.head_dim()));
             values = rows.flat_map(|row| values[row * columns..(row + 1) * columns].to_vec()).collect();
