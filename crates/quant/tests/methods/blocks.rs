@@ -2,7 +2,7 @@
 
 use crate::{INPUTS, dense, fit, stats, unseen, weights};
 use scant_quant::Blocks;
-use scant_quant::gguf::{BlockType, blocks};
+use scant_quant::gguf::{BlockType, blocks, grid_blocks};
 use scant_tensor_core::Term;
 use scant_tensor_core::compress::{Compress, FitError, SiteFit, Weights};
 use scant_tensor_core::rng::Rng;
@@ -22,6 +22,12 @@ fn terms_are_the_blocks_that_the_encoder_writes() {
         blocks::encode(ty, w.as_slice().unwrap(), &mut bytes).unwrap();
         blocks::decode(ty, &bytes, want.as_slice_mut().unwrap()).unwrap();
         assert_eq!(dense(&term), want, "{ty}");
+        // Of the K types, which have two levels, the blocks come back.
+        if let (Term::Grid(grid), 256) = (&term, ty.block_size()) {
+            assert_eq!(grid_blocks(grid, ty).unwrap(), bytes, "{ty}");
+            let others = blocks::ENCODED.into_iter().filter(|other| *other != ty);
+            assert!(others.into_iter().all(|other| grid_blocks(grid, other).is_none()), "{ty}");
+        }
     }
 }
 
