@@ -6,13 +6,14 @@ use scant_tensor_core::Term;
 use scant_tensor_core::compress::{Compress, FitError, MatrixFit, SiteFit};
 use scant_tensor_core::format::{Dense, DenseType};
 use scant_tensor_core::progress::Progress;
+use scant_tensor_core::stats::{StatSet, Statistic};
 use std::fmt;
 use std::str::FromStr;
 
 /// Encodes each matrix as a GGUF block type and keeps the blocks as a grid with the same weights.
 ///
-/// Where there are statistics, the mean squares of the inputs are the importance of the columns, as an importance matrix is for llama.cpp;
-/// [`plain`](Blocks::plain) leaves them out. Rows that are no whole blocks get the type that [`BlockType::for_rows_of`] names.
+/// The mean squares of the inputs are the importance of the columns, as an importance matrix is for llama.cpp; [`plain`](Blocks::plain) needs no
+/// statistics and takes all columns alike. Rows that are no whole blocks get the type that [`BlockType::for_rows_of`] names.
 ///
 /// ```
 /// use scant_quant::{Blocks, gguf::BlockType};
@@ -30,12 +31,12 @@ pub struct Blocks {
 }
 
 impl Blocks {
-    /// This type, with the importance of columns where it is known.
+    /// This type, with the mean squares of the inputs as importance of columns.
     pub fn new(block_type: BlockType) -> Blocks {
         Blocks { block_type, importance: true }
     }
 
-    /// All columns alike.
+    /// All columns alike, without statistics.
     #[must_use]
     pub fn plain(mut self) -> Blocks {
         self.importance = false;
@@ -69,6 +70,10 @@ impl Blocks {
 impl Compress for Blocks {
     fn name(&self) -> String {
         self.to_string()
+    }
+
+    fn needs(&self) -> StatSet {
+        if self.importance { Statistic::MeanSq.into() } else { StatSet::NONE }
     }
 
     fn fit(&self, site: &mut SiteFit, progress: &dyn Progress) -> Result<(), FitError> {

@@ -35,7 +35,7 @@ mod types;
 mod value;
 mod writer;
 
-pub use terms::quantized_term;
+pub use terms::{grid_blocks, quantized_term};
 pub use types::BlockType;
 pub use value::{Array, FromValue, Value, ValueType};
 pub use writer::Writer;

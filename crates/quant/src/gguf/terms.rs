@@ -1,12 +1,13 @@
-//! Quantized matrices as terms with exactly their weights.
+//! Quantized matrices as terms with exactly their weights, and back.
 
 use super::BlockType;
-use super::parts::{Layout, RowParts, Scaling};
+use super::blocks::{PairBlock, pack_q2_k, pack_q3_k, pack_q4_k, pack_q5_k, pack_q6_k};
+use super::parts::{Layout, RowParts, Scaling, layout};
 use crate::Error;
 use half::{bf16, f16};
 use ndarray::Array2;
 use scant_tensor_core::Term;
-use scant_tensor_core::format::{Grid, GridSpec, Palette, RowOffset, RowStat};
+use scant_tensor_core::format::{Grid, GridSpec, Offset, Palette, RowOffset, RowStat};
 
 /// Codes and statistics of all rows, as the parts of a row come.
 struct Parts {
@@ -90,5 +91,64 @@ fn statistics(layout: Layout, parts: Parts) -> (Array2<u8>, RowStat, RowOffset) 
             let min = levels(scale_bits, 0, min_codes, m);
             (codes, levels(scale_bits, 0, scale_codes, halves(&d)), RowOffset::Min(min))
         }
+    }
+}
+
+/// The blocks of a K type that `grid` is made of, row by row: the inverse of [`quantized_term`]. `None` unless codes, groups and both levels of
+/// its statistics are those of the type.
+pub fn grid_blocks(grid: &Grid, ty: BlockType) -> Option<Vec<u8>> {
+    let (spec, layout) = (grid.spec(), layout(ty)?);
+    let fits = ty.block_size() == 256 && spec.n.is_multiple_of(256) && (spec.bits, spec.group_size) == (layout.bits, layout.group_size);
+    if !fits {
+        return None;
+    }
+    let shape = [spec.m, spec.groups()];
+    let (scale_bits, middle, min) = match (layout.scaling, grid.offset()) {
+        (Scaling::BilevelSymmetric { scale_bits, .. }, Offset::Symmetric) => (scale_bits, 1 << (scale_bits - 1), None),
+        (Scaling::BilevelMin { scale_bits, .. }, Offset::Min(min)) => {
+            (scale_bits, 0, Some(levels(min.unpack(shape), layout, scale_bits, 0)?))
+        }
+        _ => return None,
+    };
+    let (scales, d) = levels(grid.scale().unpack(shape), layout, scale_bits, middle)?;
+    let codes = grid.codes();
+    let blocks = spec.n / 256;
+    let mut out = vec![0; spec.m * ty.row_bytes(spec.n).ok()?];
+    for (at, block) in out.chunks_exact_mut(ty.block_bytes()).enumerate() {
+        let (row, b) = (at / blocks, at % blocks);
+        let codes = codes.row(row);
+        let codes = codes.to_slice()?.as_chunks().0.get(b)?;
+        let (s, d) = (scales.row(row), d[[row, b]]);
+        match (ty, &min) {
+            (BlockType::Q3_K, None) => pack_q3_k(d, s.to_slice()?.as_chunks().0.get(b)?, codes, block.try_into().ok()?),
+            (BlockType::Q6_K, None) => pack_q6_k(d, s.to_slice()?.as_chunks().0.get(b)?, codes, block.try_into().ok()?),
+            (_, Some((mins, m))) => {
+                let (t, dmin) = (mins.row(row), -m[[row, b]]);
+                let (s, t) = (s.to_slice()?, t.to_slice()?);
+                if ty == BlockType::Q2_K {
+                    pack_q2_k(d, dmin, s.as_chunks().0.get(b)?, t.as_chunks().0.get(b)?, codes, block.try_into().ok()?);
+                    continue;
+                }
+                let fit = PairBlock { d, dmin, scales: *s.as_chunks().0.get(b)?, mins: *t.as_chunks().0.get(b)?, codes: *codes };
+                match ty {
+                    BlockType::Q4_K => pack_q4_k(&fit, block.try_into().ok()?),
+                    _ => pack_q5_k(&fit, block.try_into().ok()?),
+                }
+            }
+            _ => return None,
+        }
+    }
+    Some(out)
+}
+
+/// Codes and steps of a statistic, if its two levels are those of the layout.
+fn levels(stat: RowStat, layout: Layout, scale_bits: u32, middle: u8) -> Option<(Array2<u8>, Array2<f16>)> {
+    match stat {
+        RowStat::Levels { bits, centre, codes, per, step, base: None }
+            if bits == scale_bits && centre == middle && per == layout.scaling.groups_per_d() =>
+        {
+            Some((codes, step))
+        }
+        _ => None,
     }
 }

@@ -155,6 +155,11 @@ fn panels<T: Pod>(x: &Array2<T>) -> Typed<T> {
     Typed::new(bytes.freeze()).expect("whole elements, aligned to 64")
 }
 
+/// The inverse of [`panels`].
+fn rows<T: Pod>(x: &[T], [m, groups]: [usize; 2]) -> Array2<T> {
+    Array2::from_shape_fn((m, groups), |(row, g)| x[(row / PANEL * groups + g) * PANEL + row % PANEL])
+}
+
 impl Stat {
     /// Fails unless it is for that many panels and groups, and finite.
     pub(super) fn check(&self, what: &str, panels: usize, groups: usize) -> Result<(), Error> {
@@ -205,6 +210,35 @@ impl Stat {
                 f(codes);
                 step.each_bytes(f);
                 base.iter_mut().for_each(|base| base.each_bytes(f));
+            }
+        }
+    }
+
+    /// The inverse of [`RowStat::pack`], for `m` rows of `groups` groups.
+    ///
+    /// # Panics
+    /// If it is for fewer.
+    pub fn unpack(&self, [m, groups]: [usize; 2]) -> RowStat {
+        let codes = |bits: u32, codes: &Bytes| {
+            let width = 2 * bits as usize;
+            let packed = |row: usize, g: usize| &codes[(row / PANEL * groups + g) * width..][..width];
+            Array2::from_shape_fn((m, groups), |(row, g)| row_codes(packed(row, g), bits)[row % PANEL])
+        };
+        match self {
+            Stat::F32(x) => RowStat::F32(rows(x, [m, groups])),
+            Stat::F16(x) => RowStat::F16(rows(x, [m, groups])),
+            Stat::Bf16(x) => RowStat::Bf16(rows(x, [m, groups])),
+            Stat::Codes { bits, codes: c } => RowStat::Codes { bits: *bits, codes: codes(*bits, c) },
+            Stat::Levels { bits, centre, codes: c, per, step, base } => {
+                let shape = [m, groups.div_ceil(*per)];
+                RowStat::Levels {
+                    bits: *bits,
+                    centre: *centre,
+                    codes: codes(*bits, c),
+                    per: *per,
+                    step: rows(step, shape),
+                    base: base.as_ref().map(|base| rows(base, shape)),
+                }
             }
         }
     }

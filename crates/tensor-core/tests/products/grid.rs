@@ -217,6 +217,7 @@ fn rows_adjoints_and_sums_are_those_of_the_dense_matrix() {
             let sample = Sample::random(form, bits, group_size, shape, &mut rng);
             check_other_views(&sample.grid, &mut rng, &format!("{form:?}"));
             assert_eq!(sample.grid.codes(), sample.codes);
+            assert_eq!(sample.grid.scale().unpack([shape[0], sample.spec.groups()]), sample.scale);
         }
     }
 }

@@ -1,17 +1,21 @@
 //! Grids as GGUF blocks, code by code: fitting the numbers anew would move them.
 
 use half::f16;
-use scant_quant::gguf::BlockType;
+use scant_quant::gguf::{BlockType, grid_blocks};
 use scant_tensor_core::format::Grid;
 
 /// Weights of a block of the types here.
 const BLOCK: usize = 32;
 
-/// The blocks of type `ty` with the codes of `grid` and its statistics rounded to f16; row `i` of the result is row `row(i)`.
+/// The blocks of type `ty` with the codes of `grid` and its statistics, those of one level rounded to f16; row `i` of the result is row `row(i)`.
 ///
 /// `None` where the type cannot hold the codes, a block has several scales, or an f16 is too coarse for one.
 pub(super) fn blocks(grid: &Grid, ty: BlockType, row: impl Fn(usize) -> usize) -> Option<Vec<u8>> {
     let spec = grid.spec();
+    if ty.block_size() > BLOCK {
+        let (blocks, len) = (grid_blocks(grid, ty)?, ty.row_bytes(spec.n).ok()?);
+        return Some((0..spec.m).flat_map(|i| &blocks[row(i) * len..][..len]).copied().collect());
+    }
     let fits = matches!(ty, BlockType::Q8_0 | BlockType::Q4_0 | BlockType::Q4_1);
     if !fits || !spec.n.is_multiple_of(BLOCK) || !spec.group_size.is_multiple_of(BLOCK) {
         return None;

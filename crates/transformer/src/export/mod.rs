@@ -53,7 +53,7 @@ impl<'a> GgufExport<'a> {
 
     /// Writes the file.
     ///
-    /// A matrix that is one grid keeps its codes where the type is Q8_0, Q4_0 or Q4_1 and can hold them; every other one is expanded and
+    /// A matrix that is one grid keeps its codes where the type is Q8_0, Q4_0, Q4_1 or a K type and can hold them; every other one is expanded and
     /// encoded. Without [`like`](GgufExport::like), a byte-level BPE is written from the model's own tokenizer.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ use half::{bf16, f16};
 use rayon::prelude::*;
 use weighted::Columns;
 
+pub(super) use kquant::{PairBlock, pack_q2_k, pack_q3_k, pack_q4_k, pack_q5_k, pack_q6_k};
 pub(super) use kquant::{codes_q2, codes_q3_k, codes_q4_k, codes_q5_k, codes_q6_k, scales_and_mins, scales_q3_k};
 pub(super) use legacy::{codes_q4, codes_q5};
 pub(super) use palette::{E2M1, IQ4, codes_iq4_xs, codes_tq1_0, codes_tq2_0, half_exponent, scales_iq4_xs};
