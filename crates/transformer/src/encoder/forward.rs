@@ -31,6 +31,9 @@ pub struct Workspace {
 /// What sees the input of each site, `[rows, inputs]`.
 pub(super) type Tap<'t> = dyn FnMut(EncoderSite, ArrayView2<'_, f32>) -> Result<(), Error> + 't;
 
+/// What is called with the numbers of the sequences of a group, their states in the workspace's `x`.
+pub(super) type EachGroup<'f> = dyn FnMut(Range<usize>, &mut Workspace) -> Result<(), Error> + 'f;
+
 impl Encoder {
     /// Hidden states of all tokens, `[tokens, hidden]`, sequence after sequence.
     ///
@@ -58,7 +61,7 @@ impl Encoder {
         path: Path,
         batch: &Batch,
         ws: &mut Workspace,
-        f: &mut dyn FnMut(Range<usize>, &mut Workspace) -> Result<(), Error>,
+        f: &mut EachGroup<'_>,
     ) -> Result<(), Error> {
         self.check(batch)?;
         for group in batch.groups(GROUP_TOKENS) {
