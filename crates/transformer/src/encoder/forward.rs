@@ -31,8 +31,8 @@ pub struct Workspace {
 /// What sees the input of each site, `[rows, inputs]`.
 pub(super) type Tap<'t> = dyn FnMut(EncoderSite, ArrayView2<'_, f32>) -> Result<(), Error> + 't;
 
-/// Called with the numbers of a group's sequences and the buffers that hold their states.
-type EachGroup<'a> = dyn FnMut(Range<usize>, &mut Workspace) -> Result<(), Error> + 'a;
+/// What is called with the numbers of the sequences of a group, their states in the workspace's `x`.
+pub(super) type EachGroup<'f> = dyn FnMut(Range<usize>, &mut Workspace) -> Result<(), Error> + 'f;
 
 impl Encoder {
     /// Hidden states of all tokens, `[tokens, hidden]`, sequence after sequence.
