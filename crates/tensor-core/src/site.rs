@@ -56,6 +56,42 @@ struct Task {
 /// assert_eq!(y, array![[3.0, 7.0]]);
 /// # Ok::<(), scant_tensor_core::Error>(())
 /// ```
+///
+/// # A file, and the codes in it
+///
+/// [`Site::save_into`] adds the tensors to a [`Writer`](crate::file::Writer) and gives a descriptor, which belongs among the file's parameters:
+/// [`Site::load_from`] wants it back. A matrix is a sum of [`terms`](Linear::terms); a term that is a [`Grid`](crate::format::Grid) shows its
+/// codes. All terms stand behind [`Site::pre`]: where a method has sorted the inputs (GPTQ's act-order), column `j` of the codes belongs to input
+/// `order[j]`, and [`Pre::out_of_weights`] gives the weights of the inputs as they come.
+///
+/// ```
+/// use ndarray::array;
+/// use scant_tensor_core::file::{File, Writer};
+/// use scant_tensor_core::format::{Grid, GridSpec, RowOffset, RowStat, SiteDescriptor};
+/// use scant_tensor_core::{Linear, Pre, Site, Step, Term};
+/// let scale = RowStat::F32(array![[0.5]]);
+/// let grid = Grid::pack(GridSpec::new([1, 3], 4, 32)?, array![[10, 12, 14]].view(), &scale, &RowOffset::Symmetric)?;
+/// let act_order = Pre::new(vec![Step::Permute([2, 0, 1].into())])?;
+/// let site = Site::new(act_order, vec![Linear::from_term(grid)?])?;
+///
+/// let path = std::env::temp_dir().join(format!("scant-site-{}", std::process::id()));
+/// let mut writer = Writer::new("example", 1);
+/// let descriptor = site.save_into(&mut writer, "down", &["down_proj".to_owned()])?;
+/// writer.parameters(&descriptor)?.save(&path)?;
+///
+/// let file = File::read(&path)?;
+/// let descriptor: SiteDescriptor = file.require_kind("example", 1)?.parameters()?;
+/// let site = Site::load_from(&file, "down", &descriptor)?;
+///
+/// let Term::Grid(grid) = &site.linears()[0].terms()[0] else { panic!("a grid was saved") };
+/// assert_eq!(grid.codes(), array![[10, 12, 14]]);
+/// let mut weights = grid.to_dense();
+/// assert_eq!(weights, array![[1.0, 2.0, 3.0]]); // of inputs 2, 0 and 1
+/// site.pre().out_of_weights(weights.view_mut())?;
+/// assert_eq!(weights, array![[2.0, 3.0, 1.0]]); // of inputs 0, 1 and 2
+/// # std::fs::remove_file(&path).unwrap();
+/// # Ok::<(), scant_tensor_core::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Site {
     pre: Arc<Pre>,

@@ -89,6 +89,9 @@ impl GridSpec {
 ///
 /// Filled by RTN, GPTQ, AWQ, HQQ and PEQA, and by every GGUF block type whose weights are equally spaced.
 ///
+/// In a [`Site`](crate::Site) it is a [`Term`](crate::Term) of a matrix: `Term::Grid(grid) = &site.linears()[0].terms()[0]`. Its columns are then
+/// those behind the site's [`Pre`](crate::Pre), so in the order of activation if a method chose that: the example of `Site` takes them back.
+///
 /// ```
 /// use ndarray::array;
 /// use scant_tensor_core::format::{Grid, GridSpec, RowOffset, RowStat};
