@@ -10,7 +10,7 @@ use half::f16;
 use ndarray::{Array2, ArrayView2};
 use scant_benches::{bandwidth, results::Results};
 use scant_tensor_core::file::{Bytes, OwnedBytes, Typed};
-use scant_tensor_core::format::{Dense, DenseType, Grid, GridSpec, Offset, Stat};
+use scant_tensor_core::format::{Dense, DenseType, Grid, GridSpec, Offset, Palette, Stat};
 use scant_tensor_core::isa::{Isa, Level};
 use scant_tensor_core::rng::Rng;
 use scant_tensor_core::team::Team;
@@ -25,6 +25,7 @@ const SETS: [(&str, usize, usize, usize); 4] =
 #[derive(Clone, Copy)]
 enum Format {
     Grid { bits: u32, group_size: usize, min: bool },
+    Palette { group_size: usize },
     Dense(DenseType),
 }
 
@@ -33,6 +34,7 @@ impl Format {
         match self {
             Format::Grid { bits, group_size, min: false } => format!("grid-{bits}-g{group_size}"),
             Format::Grid { bits, group_size, min: true } => format!("grid-{bits}-g{group_size}-min"),
+            Format::Palette { group_size } => format!("palette-4-g{group_size}"),
             Format::Dense(kind) => format!("dense-{kind:?}").to_lowercase(),
         }
     }
@@ -51,6 +53,12 @@ impl Format {
                 let scale = stat(4.0 / (1u32 << bits) as f32, rng);
                 let offset = if min { Offset::Min(stat(1.0, rng)) } else { Offset::Symmetric };
                 Box::new(Grid::from_panels(spec, codes, scale, offset).expect("lengths follow from the shape"))
+            }
+            Format::Palette { group_size } => {
+                let (m, values) = (rows(4), [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113]);
+                let codes = random_bytes(m * n / 2, rng);
+                let scale = Stat::F16((0..m * n / group_size).map(|_| f16::from_f32(0.01 * rng.uniform())).collect::<Typed<f16>>());
+                Box::new(Palette::from_panels(values, [m, n], group_size, codes, scale).expect("lengths follow from the shape"))
             }
             Format::Dense(kind) => {
                 let bits = if kind == DenseType::F32 { 32 } else { 16 };
@@ -103,6 +111,7 @@ fn main() {
     let mut formats: Vec<Format> = [2, 3, 4, 5, 6, 8].map(grid).to_vec();
     formats.push(Format::Grid { bits: 4, group_size: 32, min: false });
     formats.push(Format::Grid { bits: 4, group_size: 32, min: true });
+    formats.push(Format::Palette { group_size: 32 });
     formats.extend([DenseType::F16, DenseType::F32].map(Format::Dense));
     for (set, bytes, count, n) in SETS {
         for format in &formats {
@@ -140,5 +149,8 @@ fn main() {
         }
     }
     criterion.final_summary();
-    println!("\nbytes of the matrix per second, and their share of the bandwidth of reading a buffer of that size\n\n{}", results.table());
+    println!(
+        "\nbytes of the matrix per second, and their share of either bound: reading a buffer of that size, and the same product in L1\n\n{}",
+        results.table()
+    );
 }

@@ -52,7 +52,7 @@ fn generate() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     eprintln!("{}: {parameters:.1} M parameters in {megabytes:.1} MB, opened in {:.2?}", data::shown(&path), start.elapsed());
 
     // The prompt first, on its own, so that its speed can be told from that of the tokens after it.
-    let prompt = args.value("prompt").unwrap_or("Once upon a time");
+    let prompt = args.value("prompt").unwrap_or(if args.words.is_empty() { data::PROMPT } else { "Once upon a time" });
     let tokenizer = model.tokenizer()?;
     let tokens = tokenizer.encode_prompt(prompt)?;
     let mut session = Session::new(&model, ctx, options)?;

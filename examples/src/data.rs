@@ -3,6 +3,9 @@
 use scant_transformer::Model;
 use std::path::{Path, PathBuf};
 
+/// A beginning that suits the embedded model: it knows stories in which facts are stated and asked for.
+pub const PROMPT: &str = "Listen well. Mira lives in Tarn. Jonas lives in Fenn. Now answer. Where does Mira live?";
+
 /// The embedded model's folder in the repository.
 pub fn embedded_model() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/embedded")

@@ -170,8 +170,9 @@ fn compress_model() -> Result<()> {
     );
     tell(&data::open(&file)?, fast, if quick { 30 } else { 90 })?;
     println!(
-        "\nGo on with it:\n  cargo run --release -p scant-examples --example generate -- {} --prompt \"Once upon a time\"",
-        shown(&file)
+        "\nGo on with it:\n  cargo run --release -p scant-examples --example generate -- {} --prompt \"{}\"",
+        shown(&file),
+        data::PROMPT
     );
     Ok(())
 }
@@ -195,7 +196,7 @@ fn names(args: &Args, quick: bool) -> Result<Vec<String>> {
 fn tell(model: &Model, ctx: Ctx<'_>, tokens: usize) -> Result<()> {
     let mut session = Session::new(model, ctx, Options::default())?;
     let sampler = Sampler::new(Sampling { temperature: 0.7, top_k: 20, top_p: 1.0, seed: 4 })?;
-    let prompt = "Once upon a time";
+    let prompt = data::PROMPT;
     let text: String = session.generate_text(prompt, sampler, tokens)?.collect::<std::result::Result<_, _>>()?;
     println!("Opened again, it writes:\n");
     let mut line = String::from(" ");
