@@ -16,7 +16,11 @@ pub fn embedded_model() -> PathBuf {
 /// # Errors
 /// A sentence with its path and what is wrong.
 pub fn open(path: &Path) -> Result<Model, String> {
-    scant_transformer::open(path).map_err(|e| format!("cannot open {}: {e}", shown(path)))
+    scant_transformer::open(path).map_err(|e| {
+        let (text, name) = (e.to_string(), path.display().to_string());
+        // Some messages begin with it.
+        if text.starts_with(&name) { text } else { format!("cannot open {}: {text}", shown(path)) }
+    })
 }
 
 /// A path as one would type it here.
