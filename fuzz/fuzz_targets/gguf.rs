@@ -18,5 +18,5 @@ fuzz_target!(|data: &[u8]| {
         // A weight of two bits becomes one of 32.
         let _ = bounded(tensor.bytes().len(), 16, || tensor.to_f32());
     }
-    let _ = bounded(data.len(), 100, || scant_transformer::from_gguf(file));
+    let _ = bounded(data.len(), 100, || scant_transformer::open_gguf(file));
 });

@@ -12,7 +12,7 @@ use scant_tensor_core::{Ctx, Mode, Site};
 use std::ops::Range;
 
 /// Rows that go through a block together; fixed, so sums do not depend on the number of threads.
-const ROWS: usize = 2048;
+const ROWS: usize = 1024;
 
 /// Whole sequences that go through a block together.
 struct Batch {
