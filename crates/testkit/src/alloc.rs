@@ -51,6 +51,8 @@ fn signed(bytes: usize) -> isize {
 
 // SAFETY: everything is passed on to `System`, which keeps the contract; counting neither allocates nor unwinds.
 unsafe impl GlobalAlloc for CountingAllocator {
+    /// # Safety
+    /// The contract of [`GlobalAlloc::alloc`].
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller keeps the contract of `alloc`.
         let pointer = unsafe { System.alloc(layout) };
@@ -60,6 +62,8 @@ unsafe impl GlobalAlloc for CountingAllocator {
         pointer
     }
 
+    /// # Safety
+    /// The contract of [`GlobalAlloc::alloc_zeroed`].
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller keeps the contract of `alloc_zeroed`.
         let pointer = unsafe { System.alloc_zeroed(layout) };
@@ -69,12 +73,16 @@ unsafe impl GlobalAlloc for CountingAllocator {
         pointer
     }
 
+    /// # Safety
+    /// The contract of [`GlobalAlloc::dealloc`].
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         // SAFETY: the caller keeps the contract of `dealloc`.
         unsafe { System.dealloc(pointer, layout) };
         count(-signed(layout.size()));
     }
 
+    /// # Safety
+    /// The contract of [`GlobalAlloc::realloc`].
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         // SAFETY: the caller keeps the contract of `realloc`.
         let new = unsafe { System.realloc(pointer, layout, new_size) };
