@@ -1,14 +1,15 @@
-//! Texts a second of MiniLM, f32 and int8, with one thread; beside ONNX Runtime where that is at hand, run by run in turn.
+//! Texts a second of MiniLM and SPLADE-tiny, f32 and int8, with one thread; beside ONNX Runtime where that is at hand, run by run in turn.
 //!
 //! ```text
-//! SCANT_DATA=folder SCANT_PYTHON=python3 cargo bench -p scant-benches --bench encode [-- RUNS]
+//! SCANT_DATA=folder SCANT_PYTHON=python3 cargo bench -p scant-benches --bench encode [-- RUNS WORDS]
 //! ```
 //!
-//! `SCANT_DATA` holds `models/minilm/`; without it a random encoder of the same shape is timed alone. `SCANT_PYTHON` names an interpreter with
-//! numpy, onnx, onnxruntime and safetensors; `SCANT_ONNX_INT8` an int8 model in ONNX's form. Time is that of the CPU, since others may use it.
+//! `SCANT_DATA` holds `models/minilm/` and `models/splade-tiny/`; without it a random encoder of MiniLM's shape is timed alone. `SCANT_PYTHON` names an
+//! interpreter with numpy, onnx, onnxruntime and safetensors. Time is that of the CPU, since others may use it. Words filter: `minilm`, `splade-tiny`, `f32`, `int8`.
 #![expect(clippy::print_stdout, reason = "a program that prints figures")]
 
 use scant_quant::Rtn;
+use scant_quant::grid::{GridParams, Zero};
 use scant_tensor_core::compress::Compress;
 use scant_tensor_core::file::{Dtype, Writer};
 use scant_tensor_core::rng::Rng;
@@ -28,33 +29,42 @@ const WIDTH: usize = 384;
 
 fn main() -> Result<()> {
     let runs = std::env::args().skip(1).find_map(|a| a.parse().ok()).unwrap_or(10);
-    let folder = std::env::var_os("SCANT_DATA").map(|root| PathBuf::from(root).join("models/minilm")).filter(|f| f.exists());
-    let encoder = match &folder {
-        Some(folder) => Encoder::open(folder)?,
-        None => random()?,
-    };
+    println!("{TEXTS} texts of {TOKENS} tokens, one thread, {}; texts per second of CPU time: best, median of {runs}", Isa::best());
+    let Some(data) = std::env::var_os("SCANT_DATA") else { return compare("random", &random()?, None, runs) };
+    for name in ["minilm", "splade-tiny"] {
+        let folder = PathBuf::from(&data).join("models").join(name);
+        compare(name, &Encoder::open(&folder)?, Some(&folder), runs)?;
+    }
+    Ok(())
+}
+
+/// One encoder in f32 and int8, and ONNX Runtime on the same weights. With a masked-language head the texts' sparse vectors are made.
+fn compare(name: &str, encoder: &Encoder, folder: Option<&FilePath>, runs: usize) -> Result<()> {
     let team = Team::new(1);
-    let rtn = || vec![Box::new(Rtn::new(8, 32)) as Box<dyn Compress>];
+    let rtn = || vec![Box::new(Rtn::from(GridParams::new(8, 128).zero(Zero::Symmetric))) as Box<dyn Compress>];
     let (int8, _) = encoder.compress(None, &EncoderPlan { methods: rtn(), tables: rtn() }, &team, &())?;
     let sequence = |t: u32| (0..TOKENS as u64 as u32).map(|i| (1000 + 7 * i + 13 * t) % 30000).collect();
     let batch = Batch::new(&(0..TEXTS as u64 as u32).map(sequence).collect::<Vec<Vec<u32>>>())?;
     let python = std::env::var("SCANT_PYTHON").ok();
-    let onnx = |model: Option<PathBuf>| match (&python, model) {
-        (Some(python), Some(model)) => Onnx::start(python, &model).map(Some),
-        _ => Ok(None),
-    };
-    println!("{TEXTS} texts of {TOKENS} tokens, one thread, {}; texts per second of CPU time: best, median of {runs}", Isa::best());
-    let f32_run = (&encoder, Mode::Exact, Path::Dense);
-    let int8_run = (&int8, Mode::Fast, Path::Panel);
-    for (name, (encoder, mode, path), mut other) in
-        [("f32", f32_run, onnx(folder)?), ("int8", int8_run, onnx(std::env::var_os("SCANT_ONNX_INT8").map(PathBuf::from))?)]
-    {
+    let words: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-') && a.parse::<usize>().is_err()).collect();
+    for (kind, encoder, mode, path) in [("f32", encoder, Mode::Exact, Path::Dense), ("int8", &int8, Mode::Fast, Path::Panel)] {
+        if !words.iter().all(|w| [name, kind].contains(&w.as_str())) {
+            continue;
+        }
+        let mut other = match (&python, folder) {
+            (Some(python), Some(folder)) => Some(Onnx::start(python, folder, kind)?),
+            _ => None,
+        };
         let ctx = Ctx { isa: Isa::best(), mode, team: &team };
         let mut ws = Workspace::default();
         let (mut ours, mut theirs) = (vec![], vec![]);
         for run in 0..=runs {
             let start = Clock::now();
-            std::hint::black_box(encoder.embed(&ctx, path, &batch, &mut ws)?);
+            if encoder.has_head() {
+                std::hint::black_box(encoder.splade(&ctx, path, &batch, &mut ws)?);
+            } else {
+                std::hint::black_box(encoder.embed(&ctx, path, &batch, &mut ws)?);
+            }
             let seconds = start.elapsed();
             let beside = other.as_mut().map(Onnx::run).transpose()?;
             // The first run finds cold caches and empty buffers.
@@ -64,10 +74,13 @@ fn main() -> Result<()> {
             }
         }
         let (best, median) = rates(ours);
-        println!("{name:5} scant         {best:8.1} {median:8.1}");
+        println!("{name:11} {kind:5} scant         {best:8.1} {median:8.1}");
         if !theirs.is_empty() {
             let (their_best, their_median) = rates(theirs);
-            println!("{name:5} onnxruntime   {their_best:8.1} {their_median:8.1}   ours over theirs {:.2}", median / their_median);
+            println!(
+                "{name:11} {kind:5} onnxruntime   {their_best:8.1} {their_median:8.1}   ours over theirs {:.2}",
+                median / their_median
+            );
         }
     }
     Ok(())
@@ -105,9 +118,9 @@ struct Onnx {
 }
 
 impl Onnx {
-    fn start(python: &str, model: &FilePath) -> Result<Onnx> {
+    fn start(python: &str, folder: &FilePath, kind: &str) -> Result<Onnx> {
         let mut command = Command::new(python);
-        command.arg("-c").arg(include_str!("encode.py")).arg(model).args([TEXTS, TOKENS].map(|n| n.to_string()));
+        command.arg("-c").arg(include_str!("encode.py")).arg(folder).arg(kind).args([TEXTS, TOKENS].map(|n| n.to_string()));
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let (ask, answer) = (child.stdin.take().ok_or("no input")?, BufReader::new(child.stdout.take().ok_or("no output")?));
         Ok(Onnx { child, ask, answer })

@@ -90,17 +90,17 @@ pub(crate) struct Batch {
     pub(crate) sums: [[f32; BATCH]; 2],
 }
 
-/// An integer as both kinds of number.
+/// An integer as a float, and times 128: what 8-bit codes start from.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub(crate) struct Minus {
     pub(crate) float: [f32; BATCH],
-    pub(crate) int: [i32; BATCH],
+    pub(crate) times_128: [i32; BATCH],
 }
 
 impl Minus {
     fn set(&mut self, t: usize, sum: i32) {
-        (self.float[t], self.int[t]) = (sum as f32, sum);
+        (self.float[t], self.times_128[t]) = (sum as f32, sum << 7);
     }
 }
 

@@ -380,7 +380,11 @@ fn into_rows(mut y: ArrayViewMut2<'_, f32>, f: impl FnOnce(ArrayViewMut2<'_, f32
 fn start(linear: &Linear, rows: &Range<usize>, y: &mut ArrayViewMut2<'_, f32>) {
     match (&linear.post, linear.bias()) {
         (Post::None, Some(bias)) => {
-            y.rows_mut().into_iter().for_each(|mut y| y.iter_mut().zip(&bias[rows.clone()]).for_each(|(y, b)| *y = *b))
+            let bias = &bias[rows.clone()];
+            y.rows_mut().into_iter().for_each(|mut y| match y.as_slice_mut() {
+                Some(y) => y.copy_from_slice(bias),
+                None => y.iter_mut().zip(bias).for_each(|(y, b)| *y = *b),
+            })
         }
         _ => y.fill(0.0),
     }

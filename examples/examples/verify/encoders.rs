@@ -4,6 +4,7 @@ use crate::{CRANFIELD, MINILM, Result, SPLADE};
 use scant_eval::retrieval::{Collection, Document, Gain, search_dense, search_sparse};
 use scant_examples::data::real;
 use scant_quant::Rtn;
+use scant_quant::grid::{GridParams, Zero};
 use scant_tensor_core::compress::Compress;
 use scant_tensor_core::{Ctx, Mode, isa::Isa, team::Team};
 use scant_transformer::Path;
@@ -76,9 +77,9 @@ fn cranfield() -> Result<Collection> {
     Ok(Collection::cranfield(&text[0], &text[1], &text[2])?)
 }
 
-/// Every matrix, tables included, in 8 bits with a scale for each 32 columns.
+/// Every matrix, tables included, in 8 bits, symmetric, with a scale for each 128 columns.
 fn int8(encoder: &Encoder, team: &Team) -> Result<Encoder> {
-    let rtn = || vec![Box::new(Rtn::new(8, 32)) as Box<dyn Compress>];
+    let rtn = || vec![Box::new(Rtn::from(GridParams::new(8, 128).zero(Zero::Symmetric))) as Box<dyn Compress>];
     let plan = EncoderPlan { methods: rtn(), tables: rtn() };
     let (small, _) = encoder.compress(None, &plan, team, &())?;
     println!("   {:.1} MB become {:.1} MB", encoder.footprint().total() as f64 / 1e6, small.footprint().total() as f64 / 1e6);

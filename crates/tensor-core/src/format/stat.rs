@@ -270,19 +270,28 @@ impl Stat {
         let first = panel * all + groups.start;
         let places = first..first + groups.len();
         match self {
-            Stat::F32(x) => out.iter_mut().zip(&x.as_chunks().0[places]).for_each(|(out, x)| *out = *x),
+            // Loops and not `for_each`, whose closure would be compiled without the tier's instructions.
+            Stat::F32(x) => {
+                for (out, x) in out.iter_mut().zip(&x.as_chunks().0[places]) {
+                    *out = *x;
+                }
+            }
             Stat::F16(x) => {
-                let x = cast(x);
-                out.iter_mut().zip(&x[places]).for_each(|(out, x)| s.store(s.load_f16(x), out));
+                for (out, x) in out.iter_mut().zip(&cast(x)[places]) {
+                    s.store(s.load_f16(x), out);
+                }
             }
             Stat::Bf16(x) => {
-                let x = bytemuck::cast_slice::<bf16, u16>(x).as_chunks().0;
-                out.iter_mut().zip(&x[places]).for_each(|(out, x)| s.store(s.load_bf16(x), out));
+                for (out, x) in out.iter_mut().zip(&bytemuck::cast_slice::<bf16, u16>(x).as_chunks().0[places]) {
+                    s.store(s.load_bf16(x), out);
+                }
             }
             Stat::Codes { bits, codes } => {
                 let width = 2 * *bits as usize;
                 let codes = codes[places.start * width..places.end * width].chunks_exact(width);
-                out.iter_mut().zip(codes).for_each(|(out, codes)| s.store(s.load_u8(&row_codes(codes, *bits)), out));
+                for (out, codes) in out.iter_mut().zip(codes) {
+                    s.store(s.load_u8(&row_codes(codes, *bits)), out);
+                }
             }
             Stat::Levels { bits, centre, codes, per, step, base } => {
                 let width = 2 * *bits as usize;

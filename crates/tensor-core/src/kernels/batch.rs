@@ -48,6 +48,8 @@ impl<const BITS: u32, const VALUE_BITS: u32, const PARTS: usize> WithSimd for Pa
         };
         let parts_per_group = grid.spec().group_size * PARTS / BLOCK;
         let blocks_per_chunk = CHUNK * parts_per_group / PARTS;
+        // Per group of a chunk, what its offset multiplies.
+        let mut sums = [[0.0; BATCH]; CHUNK];
         for panel in self.panels {
             let mut scaled = [s.splat(0.0); BATCH];
             let mut offsets = [[0.0; PANEL]; BATCH];
@@ -57,7 +59,6 @@ impl<const BITS: u32, const VALUE_BITS: u32, const PARTS: usize> WithSimd for Pa
                 // The padded half of the last block may lie behind the last group: its codes and inputs are 0.
                 let last = open.len() - 1;
                 let scales = scales.open(s, panel, open.clone());
-                let mut sums = [[0.0; BATCH]; CHUNK];
                 // Of the open group: its number, parts to come, sum of products.
                 let (mut g, mut left) = (0, parts_per_group);
                 let mut products = [s.splat(0.0); BATCH];
@@ -74,12 +75,12 @@ impl<const BITS: u32, const VALUE_BITS: u32, const PARTS: usize> WithSimd for Pa
                 for (block, x) in codes.chunks_exact(block_bytes(BITS)).zip(inputs) {
                     let quads = values::<S, BITS, VALUE_BITS>(s, table, block);
                     for part in 0..PARTS {
-                        each_token!(|t| {
-                            let dot = dot::<S, VALUE_BITS, PARTS>(s, &quads, part, x, t);
-                            products[t] = s.mul_add(dot, s.splat(x.step[t]), products[t]);
-                        });
-                        let more = if PARTS == 1 { &x.sum } else { &x.sums[part] };
-                        sums[g.min(last)].iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
+                        let dots = dots::<S, VALUE_BITS, PARTS>(s, &quads, part, x);
+                        each_token!(|t| { products[t] = s.mul_add(dots[t], s.splat(x.step[t]), products[t]) });
+                        if offsets_from.is_some() {
+                            let more = if PARTS == 1 { &x.sum } else { &x.sums[part] };
+                            sums[g.min(last)].iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
+                        }
                         left -= 1;
                         if left == 0 {
                             close_group!();
@@ -105,6 +106,7 @@ impl<const BITS: u32, const VALUE_BITS: u32, const PARTS: usize> WithSimd for Pa
                         each_token!(|t| { sum[t] = s.mul_add(offset, s.splat(sums[t]), sum[t]) });
                     }
                     each_token!(|t| { s.store(sum[t], &mut offsets[t]) });
+                    sums = [[0.0; BATCH]; CHUNK];
                 }
             }
             let columns = (panel - start) * PANEL..((panel - start + 1) * PANEL).min(self.y.ncols());
@@ -121,14 +123,14 @@ impl<const BITS: u32, const VALUE_BITS: u32, const PARTS: usize> WithSimd for Pa
     }
 }
 
-/// The dot product of a token with a part of a block, in integers.
+/// The dot products of the tokens with a part of a block, in integers.
 #[inline(always)]
-fn dot<S: Simd, const BITS: u32, const PARTS: usize>(s: S, quads: &[S::B; 8], part: usize, x: &Batch, t: usize) -> S::F {
-    let codes = &x.codes[t];
-    let half = |quads: &[S::B; 4], codes: &[i8], Minus { int, float }: &Minus| s.dot_f32::<BITS, 4>(quads, codes, &int[t], &float[t]);
+fn dots<S: Simd, const BITS: u32, const PARTS: usize>(s: S, quads: &[S::B; 8], part: usize, x: &Batch) -> [S::F; BATCH] {
+    let [a, b, c, d, e, f, g, h] = *quads;
+    let Minus { float, times_128 } = if PARTS == 1 { &x.minus } else { &x.minus_halves[part] };
     match (PARTS, part) {
-        (1, _) => s.dot_f32::<BITS, 8>(quads, codes, &x.minus.int[t], &x.minus.float[t]),
-        (_, 0) => half(&[quads[0], quads[1], quads[2], quads[3]], &codes[..16], &x.minus_halves[0]),
-        _ => half(&[quads[4], quads[5], quads[6], quads[7]], &codes[16..], &x.minus_halves[1]),
+        (1, _) => s.dots::<BITS, 8, 0>(quads, &x.codes, times_128, float),
+        (_, 0) => s.dots::<BITS, 4, 0>(&[a, b, c, d], &x.codes, times_128, float),
+        _ => s.dots::<BITS, 4, 16>(&[e, f, g, h], &x.codes, times_128, float),
     }
 }

@@ -150,11 +150,21 @@ pub trait Simd: Copy {
     ///
     /// Codes are below `2^BITS`, `x` lies in -127..=127 and `minus_xsum` is minus its sum. Fits i32 for every `Q` up to 8.
     fn dot<const BITS: u32, const Q: usize>(self, codes: &[Self::B; Q], x: &[i8], minus_xsum: i32) -> Self::I;
-    /// The same as f32, for a `Q` of 4 or 8, where that is exact; `minus_xsum` comes as both, and a tier takes what costs it less.
+    /// The same as f32 for eight tokens side by side, with a `Q` of 4 or 8, where that is exact. Of each token's codes those from `FROM` on count;
+    /// minus their sum comes times 128 too, and a tier takes what costs it less.
     #[inline(always)]
-    fn dot_f32<const BITS: u32, const Q: usize>(self, codes: &[Self::B; Q], x: &[i8], minus_xsum: &i32, minus_xsum_f32: &f32) -> Self::F {
-        let _ = minus_xsum_f32;
-        self.to_f32(self.dot::<BITS, Q>(codes, x, *minus_xsum))
+    fn dots<const BITS: u32, const Q: usize, const FROM: usize>(
+        self,
+        codes: &[Self::B; Q],
+        x: &[[i8; 32]; 8],
+        times_128: &[i32; 8],
+        minus_xsum: &[f32; 8],
+    ) -> [Self::F; 8] {
+        let _ = minus_xsum;
+        macro_rules! each_token {
+            ($($t:literal)*) => { [$(self.to_f32(self.dot::<BITS, Q>(codes, &x[$t][FROM..], times_128[$t] >> 7))),*] };
+        }
+        each_token!(0 1 2 3 4 5 6 7)
     }
     /// Byte `C` of each lane as f32, less `2^(BITS-1)`. Bytes are below `2^BITS`.
     fn byte<const BITS: u32, const C: usize>(self, codes: Self::B) -> Self::F;

@@ -45,7 +45,7 @@ impl SparseVector {
 }
 
 /// Terms of a tile on the panel path.
-const TILE: usize = 512;
+const TILE: usize = 96;
 
 impl Encoder {
     /// The sparse vector of each sequence. `[CLS]` and `[SEP]` count as positions and not as terms.
