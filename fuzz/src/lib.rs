@@ -8,6 +8,9 @@ pub mod seeds;
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
+/// The most bytes of a text: of a long one, most executions would be the same work over again.
+pub const MOST_TEXT: usize = 48;
+
 /// Runs `read` and fails if it took more heap than `multiple` times the input and a constant that covers messages and tables.
 pub fn bounded<T>(input: usize, multiple: usize, read: impl FnOnce() -> T) -> T {
     let (result, heap) = measure(read);

@@ -120,7 +120,7 @@ pub fn foreign(ours: Vec<u8>) -> Vec<u8> {
         let tensor = ours.tensor(name).expect("a name of the file");
         let (begin, end) = (data.len(), data.len() + tensor.bytes.len());
         data.extend_from_slice(&tensor.bytes);
-        let entry = serde_json::json!({"dtype": tensor.dtype.to_string(), "shape": tensor.shape, "data_offsets": [begin, end]});
+        let entry = serde_json::json!({"dtype": tensor.dtype.code(), "shape": tensor.shape, "data_offsets": [begin, end]});
         header.insert(name.to_owned(), entry);
     }
     let header = serde_json::Value::Object(header).to_string();
@@ -149,7 +149,8 @@ pub fn imatrix() -> [Vec<u8>; 2] {
 /// Files `tokenizer.json` of a few pieces and of every kind of model, which have most kinds of steps among them.
 pub fn tokenizers() -> [(&'static str, Vec<u8>); 5] {
     use serde_json::{Value, json};
-    let special = json!([{"id": 3, "content": "<s>", "single_word": false, "lstrip": false, "rstrip": true, "normalized": false, "special": true}]);
+    let special =
+        json!([{"id": 3, "content": "<s>", "single_word": false, "lstrip": false, "rstrip": true, "normalized": false, "special": true}]);
     let file = |steps: Value, model: Value| {
         let mut file = json!({"version": "1.0", "truncation": null, "padding": null, "added_tokens": special,
             "normalizer": null, "pre_tokenizer": null, "post_processor": null, "decoder": null, "model": model});

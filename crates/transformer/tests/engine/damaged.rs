@@ -44,9 +44,7 @@ fn merges_without_a_union_are_an_error() {
 
 #[test]
 fn pieces_are_cut_only_where_their_prefix_ends() {
-    let model = |merge: Value| {
-        json!({"type": "BPE", "continuing_subword_prefix": "##", "vocab": {"a": 0, "##b": 1, "ab": 2, "\u{e9}\u{e9}": 3}, "merges": [merge]})
-    };
+    let model = |merge: Value| json!({"type": "BPE", "continuing_subword_prefix": "##", "vocab": {"a": 0, "##b": 1, "ab": 2, "\u{e9}\u{e9}": 3}, "merges": [merge]});
     for merge in [json!(["a", "\u{e9}\u{e9}"]), json!("a \u{e9}\u{e9}"), json!(["##b", "a"])] {
         let message = refused("/model", model(merge));
         assert!(message.contains("does not begin with the prefix `##`"), "{message}");
