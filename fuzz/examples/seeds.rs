@@ -11,7 +11,9 @@ fn opens(target: &str, bytes: &[u8]) -> bool {
     let config = || serde_json::from_slice(two_files(bytes)?.0).ok();
     let file = || File::from_bytes(Bytes::from(two_files(bytes)?.1)).inspect_err(|e| eprintln!("{e}")).ok();
     match target {
-        "hugging_face" => config().zip(file()).is_some_and(|(c, f)| open_hugging_face(&c, vec![f], None).inspect_err(|e| eprintln!("{e}")).is_ok()),
+        "hugging_face" => {
+            config().zip(file()).is_some_and(|(c, f)| open_hugging_face(&c, vec![f], None).inspect_err(|e| eprintln!("{e}")).is_ok())
+        }
         "gguf_vocabulary" => two_files(bytes).is_some_and(|(_, f)| {
             let file = scant_quant::gguf::File::from_bytes(Bytes::from(f));
             file.is_ok_and(|f| Tokenizer::from_gguf(&f).and_then(|t| t.encode("ab")).is_ok())
