@@ -21,7 +21,7 @@ const MOST_GROWTH: usize = 4096;
 ///
 /// The crate unwraps on dozens of things that a damaged file may get wrong, from the shape of a decoder to the positions a regular expression
 /// splits at, and each release has others: to check them all beforehand would be to write it again. A program built with `panic = "abort"`
-/// ends there all the same. What a panic leaves behind in the tokenizer are caches behind locks, which then fail as well, or stay whole.
+/// ends there all the same. Unwinding is safe: nothing is changed through the shared tokenizer but a cache of words, of each thread its own.
 pub(super) fn guarded<T>(call: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
         let reason = panic.downcast_ref::<&str>().map(|s| (*s).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
