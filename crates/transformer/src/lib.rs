@@ -66,7 +66,7 @@ pub use error::Error;
 pub use export::GgufExport;
 pub use forward::{Path, Scratch};
 pub use generate::{Text, Tokens};
-pub use load::{open, open_gguf};
+pub use load::{open, open_gguf, open_hugging_face};
 pub use model::Model;
 pub use sample::{Sampler, Sampling};
 pub use score::Scorer;

@@ -22,6 +22,18 @@ pub(crate) fn from_folder(folder: &Path) -> Result<Model, Error> {
     assemble(config, &tensors, || Tokenizer::from_folder(folder))
 }
 
+/// The model of a Hugging Face folder whose files are open already, from memory for instance: what `config.json` says, the safetensors file
+/// or its shards, and the tokenizer if there is one.
+///
+/// # Errors
+/// Whatever is wrong with them, by name.
+pub fn open_hugging_face(config: &Value, tensors: Vec<File>, tokenizer: Option<Tokenizer>) -> Result<Model, Error> {
+    let config = Config::from_hugging_face(config)?;
+    let tensors = HuggingFace { tensors: Tensors(tensors), architecture: config.architecture };
+    let none = || Error::NoTokenizer { looked_for: "none was given".to_owned() };
+    assemble(config, &tensors, || tokenizer.ok_or_else(none))
+}
+
 pub(crate) fn json(path: &Path) -> Result<Value, Error> {
     let bytes = scant_tensor_core::file::Bytes::read(path)?;
     serde_json::from_slice(&bytes).map_err(|source| Error::Json { path: path.to_owned(), source })

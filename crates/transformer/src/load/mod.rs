@@ -13,6 +13,7 @@ use scant_tensor_core::{Linear, Post, Pre, Site, Term};
 use std::path::Path;
 
 pub use gguf::from_gguf as open_gguf;
+pub use hugging_face::open_hugging_face;
 pub(crate) use hugging_face::{Tensors, from_folder, json};
 
 /// Opens the model at `path`: a GGUF file, a file of [`Model::save`], or a folder with `config.json` and `model.safetensors` (whole or

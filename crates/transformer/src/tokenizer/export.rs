@@ -26,9 +26,27 @@ struct Model {
 
 #[derive(serde::Deserialize)]
 #[serde(untagged)]
-enum Merge {
+pub(super) enum Merge {
     Pair(String, String),
     Line(String),
+}
+
+impl Merge {
+    /// Both pieces with a space between.
+    pub(super) fn line(&self) -> String {
+        match self {
+            Merge::Pair(a, b) => format!("{a} {b}"),
+            Merge::Line(line) => line.clone(),
+        }
+    }
+
+    /// The second piece.
+    pub(super) fn second(&self) -> &str {
+        match self {
+            Merge::Pair(_, b) => b,
+            Merge::Line(line) => line.split_once(' ').map_or("", |(_, b)| b),
+        }
+    }
 }
 
 impl Tokenizer {
@@ -62,11 +80,7 @@ impl Tokenizer {
             (tokens[at], types[at]) = (Some(piece), kind);
         }
         let tokens: Vec<String> = tokens.into_iter().enumerate().map(|(id, t)| t.unwrap_or_else(|| format!("[PAD{id}]"))).collect();
-        let line = |merge| match merge {
-            Merge::Pair(a, b) => format!("{a} {b}"),
-            Merge::Line(line) => line,
-        };
-        let merges: Vec<String> = model.merges.into_iter().map(line).collect();
+        let merges: Vec<String> = model.merges.iter().map(Merge::line).collect();
 
         writer.set("tokenizer.ggml.model", "gpt2")?;
         writer.set("tokenizer.ggml.pre", rules.pre)?;

@@ -1,5 +1,6 @@
 //! The vocabulary inside a GGUF file: byte-level BPE with its merges, or SentencePiece pieces with scores.
 
+use super::damaged::guarded;
 use super::{Tokenizer, failed};
 use crate::Error;
 use scant_quant::gguf::{File, FromValue};
@@ -66,12 +67,15 @@ impl Tokenizer {
             return Err(Error::NoTokenizer { looked_for: "the file has no key `tokenizer.ggml.model`".to_owned() });
         };
         let metadata = Metadata::new(file)?;
-        let mut inner = match model {
-            "gpt2" => metadata.byte_level()?,
-            "llama" => metadata.sentence_piece()?,
-            other => return Err(failed(format!("`tokenizer.ggml.model` is `{other}`; known are gpt2 and llama"))),
-        };
-        metadata.add_special(&mut inner, model)?;
+        let inner = guarded(|| {
+            let mut inner = match model {
+                "gpt2" => metadata.byte_level()?,
+                "llama" => metadata.sentence_piece()?,
+                other => return Err(failed(format!("`tokenizer.ggml.model` is `{other}`; known are gpt2 and llama"))),
+            };
+            metadata.add_special(&mut inner, model)?;
+            Ok(inner)
+        })?;
         let mut eos: Vec<u32> = ["eos", "eot", "eom"].iter().filter_map(|k| metadata.id(k).transpose()).collect::<Result<_, _>>()?;
         eos.dedup();
         Ok(Tokenizer { inner: Arc::new(inner), bos: metadata.id("bos")?, eos })
@@ -123,6 +127,8 @@ impl<'a> Metadata<'a> {
         let Some((splits, ignore_merges)) = splits(pre) else {
             return Err(failed(format!("`tokenizer.ggml.pre` is `{pre}`; known are smollm, llama-bpe, qwen2, gpt-2 and default")));
         };
+        let model = BpeBuilder::new().vocab_and_merges(self.vocabulary(), merges).ignore_merges(ignore_merges);
+        let mut tokenizer = tokenizers::Tokenizer::new(model.build().map_err(failed)?);
         let mut pre_tokenizers: Vec<PreTokenizerWrapper> = vec![];
         for pattern in splits {
             let pattern = SplitPattern::Regex((*pattern).to_owned());
@@ -130,8 +136,6 @@ impl<'a> Metadata<'a> {
         }
         let add_space = self.get("add_space_prefix")?.unwrap_or(false);
         pre_tokenizers.push(ByteLevel::new(add_space, true, false).into());
-        let model = BpeBuilder::new().vocab_and_merges(self.vocabulary(), merges).ignore_merges(ignore_merges);
-        let mut tokenizer = tokenizers::Tokenizer::new(model.build().map_err(failed)?);
         tokenizer.with_pre_tokenizer(Some(PreTokenizers::new(pre_tokenizers))).with_decoder(Some(ByteLevel::default()));
         Ok(tokenizer)
     }

@@ -1,5 +1,6 @@
 //! Text to tokens and back, whatever the checkpoint stores its vocabulary as.
 
+mod damaged;
 mod export;
 mod gguf;
 mod stream;
@@ -7,6 +8,8 @@ mod word_piece;
 
 use crate::Error;
 use crate::load::json;
+use damaged::guarded;
+use scant_tensor_core::file::Bytes;
 use serde_json::Value;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +18,8 @@ pub use stream::TextStream;
 
 /// A vocabulary with its rules, over the `tokenizers` crate.
 ///
-/// Cloning shares it.
+/// Cloning shares it. A damaged vocabulary gives [`Error::Tokenizer`], when it is read or when a text meets the damage. Only the time that a
+/// regular expression of the file takes is its own affair.
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
     inner: Arc<tokenizers::Tokenizer>,
@@ -23,8 +27,9 @@ pub struct Tokenizer {
     eos: Vec<u32>,
 }
 
-/// Without the cutting and padding that a file may carry from training: every text is encoded whole.
+/// Checked, and without the cutting and padding that a file may carry from training: every text is encoded whole.
 fn plain(mut inner: tokenizers::Tokenizer) -> Result<tokenizers::Tokenizer, Error> {
+    damaged::check(&inner)?;
     inner.with_padding(None).with_truncation(None).map_err(failed)?;
     Ok(inner)
 }
@@ -43,9 +48,15 @@ impl Tokenizer {
         let folder = folder.as_ref();
         let path = folder.join("tokenizer.json");
         let vocabulary = folder.join("vocab.txt");
-        let inner = match (path.exists(), vocabulary.exists()) {
-            (true, _) => plain(tokenizers::Tokenizer::from_file(&path).map_err(failed)?)?,
-            (false, true) => word_piece::from_folder(folder)?,
+        let tokenizer = match (path.exists(), vocabulary.exists()) {
+            (true, _) => Tokenizer::from_json(&Bytes::read(path)?, None, vec![])?,
+            (false, true) => {
+                let settings = folder.join("tokenizer_config.json");
+                let settings = if settings.exists() { json(&settings)? } else { Value::Null };
+                // Text is lowered unless the settings say otherwise.
+                let lower = settings.get("do_lower_case").and_then(Value::as_bool).unwrap_or(true);
+                Tokenizer::from_vocab_txt(&Bytes::read(vocabulary)?, lower)?
+            }
             (false, false) => return Err(Error::NoTokenizer { looked_for: format!("there is no {}", path.display()) }),
         };
         let (mut bos, mut eos) = (None, vec![]);
@@ -59,18 +70,32 @@ impl Tokenizer {
                 }
             }
         }
+        Ok(Tokenizer { bos, eos, ..tokenizer })
+    }
+
+    /// From the text of a `tokenizer.json`, and the tokens that begin and end a text. Truncation and padding are left out as in
+    /// [`from_folder`](Tokenizer::from_folder).
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`].
+    pub fn from_json(json: &[u8], bos: Option<u32>, eos: Vec<u32>) -> Result<Tokenizer, Error> {
+        damaged::check_json(json)?;
+        let inner = guarded(|| plain(tokenizers::Tokenizer::from_bytes(json).map_err(failed)?))?;
         Ok(Tokenizer { inner: Arc::new(inner), bos, eos })
     }
 
-    /// From the text of a `tokenizer.json`.
-    pub(crate) fn from_json(json: &[u8], bos: Option<u32>, eos: Vec<u32>) -> Result<Tokenizer, Error> {
-        let inner = plain(tokenizers::Tokenizer::from_bytes(json).map_err(failed)?)?;
-        Ok(Tokenizer { inner: Arc::new(inner), bos, eos })
+    /// From the text of BERT's `vocab.txt`, a piece a line; `lower` if the model was trained on text in lower case.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`].
+    pub fn from_vocab_txt(text: &[u8], lower: bool) -> Result<Tokenizer, Error> {
+        let inner = guarded(|| word_piece::from_text(text, lower))?;
+        Ok(Tokenizer { inner: Arc::new(inner), bos: None, eos: vec![] })
     }
 
     /// As the text of a `tokenizer.json`, whatever it was made from.
     pub(crate) fn to_json(&self) -> Result<String, Error> {
-        self.inner.to_string(false).map_err(failed)
+        guarded(|| self.inner.to_string(false).map_err(failed))
     }
 
     /// The token of a piece of the vocabulary, special ones included.
@@ -110,7 +135,7 @@ impl Tokenizer {
     }
 
     fn encoded(&self, text: &str, special: bool) -> Result<Vec<u32>, Error> {
-        self.inner.encode_fast(text, special).map(|e| e.get_ids().to_vec()).map_err(failed)
+        guarded(|| self.inner.encode_fast(text, special).map(|e| e.get_ids().to_vec()).map_err(failed))
     }
 
     /// Text of `tokens`; special ones are left out, bytes that make no character become U+FFFD.
@@ -118,7 +143,7 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Tokenizer`].
     pub fn decode(&self, tokens: &[u32]) -> Result<String, Error> {
-        self.inner.decode(tokens, true).map_err(failed)
+        guarded(|| self.inner.decode(tokens, true).map_err(failed))
     }
 
     /// Decodes tokens as they come.

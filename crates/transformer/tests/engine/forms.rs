@@ -4,7 +4,7 @@ use super::*;
 use scant_quant::gguf::{BlockType, File, rope};
 use scant_tensor_core::file::Dtype;
 use scant_tensor_core::rng::Rng;
-use scant_transformer::{SiteId, SiteKind};
+use scant_transformer::{SiteId, SiteKind, Tokenizer, open_hugging_face};
 
 #[test]
 fn logits_are_those_of_the_naive_reference() {
@@ -34,6 +34,23 @@ fn both_forms_and_every_float_type_give_the_same_bits() {
             assert_eq!(logits(&model, exact(&team), PANEL, &tokens()), want, "{name} as {dtype} in {shards} files");
         }
     }
+}
+
+#[test]
+fn a_folder_in_memory_is_the_folder() {
+    let team = Team::new(1);
+    let folder = Tiny::gemma().folder(Dtype::F16, 1);
+    let want = logits(&open(folder.path()).unwrap(), exact(&team), PANEL, &tokens());
+    let read = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
+    let config = serde_json::from_slice(&read("config.json")).unwrap();
+    let tensors = || vec![scant_tensor_core::file::File::from_bytes(read("model.safetensors").into()).unwrap()];
+    let model = open_hugging_face(&config, tensors(), None).unwrap();
+    assert_eq!(logits(&model, exact(&team), PANEL, &tokens()), want);
+    assert!(model.tokenizer().unwrap_err().to_string().contains("none was given"));
+
+    let tokenizer = Tokenizer::from_vocab_txt(b"[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n##b\n", true).unwrap();
+    let model = open_hugging_face(&config, tensors(), Some(tokenizer)).unwrap();
+    assert_eq!(model.tokenizer().unwrap().encode("Ab").unwrap(), [4, 5]);
 }
 
 /// One block of 256 columns, so that the K types fit.

@@ -10,6 +10,7 @@ use scant_transformer::{Model, Options, Path, Session, open};
 use tiny::{Folder, Tiny};
 
 mod compressing;
+mod damaged;
 mod encoder;
 mod errors;
 mod exported;

@@ -160,6 +160,9 @@ fn vocabularies_that_do_not_fit_are_refused() {
     assert!(tokenizer(&writer).unwrap_err().to_string().contains("merge `x`"));
     writer.set("tokenizer.ggml.merges", &["h zzz"][..]).unwrap();
     assert!(tokenizer(&writer).unwrap_err().to_string().contains("zzz"));
+    // Pieces both, and longer together than any piece.
+    writer.set("tokenizer.ggml.merges", &["hello <|end|>"][..]).unwrap();
+    assert!(tokenizer(&writer).unwrap_err().to_string().contains("the vocabulary is damaged"));
 }
 
 /// A model with the vocabulary of [`byte_level`], as a folder and as a file.
