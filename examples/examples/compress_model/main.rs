@@ -13,7 +13,7 @@
 
 mod results;
 
-use results::{Result, Row, plot, table};
+use results::{Result, Row, beside_rtn, plot, table};
 use scant_eval::stories::{CALIBRATION_SEEDS, HELD_OUT_SEEDS};
 use scant_examples::args::{Args, Opt};
 use scant_examples::bar::Bar;
@@ -157,6 +157,11 @@ fn compress_model() -> Result<()> {
         saved.quality.as_ref().map_or(f64::NAN, |q| q.kl().mean),
         saved.quality.as_ref().map_or(f64::NAN, |q| q.perplexity()),
     );
+
+    let pairs = beside_rtn(&rows);
+    if !pairs.is_empty() {
+        println!("\nDifference of KL from rounding at the same bits and groups, paired window by window, with its 95 % interval:\n{pairs}");
+    }
 
     let picture = folder.join("compress_model.svg");
     std::fs::write(&picture, plot(&rows).svg())?;

@@ -86,6 +86,17 @@ pub(crate) fn table(rows: &[Row]) -> Table {
     table
 }
 
+/// How much nearer than `rtn` methods are whose names differ in nothing else, a line each.
+pub(crate) fn beside_rtn(rows: &[Row]) -> String {
+    let rounded = |rest: &str| rows.iter().find(|r| r.name.strip_prefix("rtn-") == Some(rest)).and_then(|r| r.quality.as_ref());
+    let line = |row: &Row| {
+        let (family, rest) = row.name.split_once('-').filter(|(family, _)| *family != "rtn")?;
+        let difference = row.quality.as_ref()?.kl_less(rounded(rest)?);
+        Some(format!("  {family}-{rest}: {difference:.5}"))
+    };
+    rows.iter().filter_map(line).collect::<Vec<_>>().join("\n")
+}
+
 /// KL against size, a line for each family of methods.
 pub(crate) fn plot(rows: &[Row]) -> Plot {
     let mut series: Vec<Series> = vec![];
