@@ -1,10 +1,11 @@
 //! Rotations that a quantizer wants in front of it.
 
 use crate::error::Error;
+use crate::flat::keys;
+use crate::metric::Metric;
 use crate::orthogonal;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
 use scant_tensor_core::file::{Dtype, File, Writer};
-use scant_tensor_core::linalg::matmul;
 use scant_tensor_core::rng::Rng;
 
 /// Rounds of signs and Hadamard; where the dimension is no power of two, each covers the first or the last part in turn.
@@ -30,7 +31,7 @@ pub enum RotationKind {
 pub enum Rotation {
     /// Signs, `[4, d]`.
     Hadamard(Array2<f32>),
-    /// `[d, d]` with orthonormal rows: a vector `x` becomes `R x`.
+    /// `[d, d]` in row order, with orthonormal rows: a vector `x` becomes `R x`.
     Matrix(Array2<f32>),
 }
 
@@ -86,10 +87,7 @@ impl Rotation {
                     row.iter_mut().zip(&row_values).for_each(|(to, from)| *to = *from);
                 }
             }
-            Rotation::Matrix(matrix) => {
-                let before = x.to_owned();
-                matmul(1.0, before.view(), matrix.t(), false, x);
-            }
+            Rotation::Matrix(matrix) => products(matrix.view(), x),
         }
     }
 
@@ -109,10 +107,7 @@ impl Rotation {
                     row.iter_mut().zip(&values).for_each(|(to, from)| *to = *from);
                 }
             }
-            Rotation::Matrix(matrix) => {
-                let before = x.to_owned();
-                matmul(1.0, before.view(), matrix.view(), false, x);
-            }
+            Rotation::Matrix(matrix) => products(matrix.t(), x),
         }
     }
 
@@ -145,6 +140,17 @@ impl Rotation {
         let matrix = Array2::from_shape_fn((dim, dim), |(r, c)| all[r * dim + c]);
         Error::check_finite(matrix.view(), 0)?;
         Ok(Some(Rotation::Matrix(matrix)))
+    }
+}
+
+/// Replaces each row by its products with the rows of `matrix`: one at a time, so that a row's bits do not depend on how many there are.
+fn products(matrix: ArrayView2<'_, f32>, mut x: ArrayViewMut2<'_, f32>) {
+    let matrix = matrix.as_standard_layout();
+    let matrix = matrix.as_slice().unwrap_or_default();
+    let mut out = vec![0.0; x.ncols()];
+    for mut row in x.rows_mut() {
+        keys(Metric::InnerProduct, &row.to_vec(), matrix, &mut out);
+        row.iter_mut().zip(&out).for_each(|(to, key)| *to = -key);
     }
 }
 
