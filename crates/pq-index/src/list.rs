@@ -42,9 +42,7 @@ impl List {
         let mut bytes = vec![0; layout.columns()];
         pack(layout, &encoded.codes[i * layout.tables..][..layout.tables], &mut bytes);
         self.codes.push(&bytes);
-        for (side, values) in
-            [(&mut self.factor, &encoded.factor), (&mut self.shift, &encoded.shift), (&mut self.norm, &encoded.norm)]
-        {
+        for (side, values) in [(&mut self.factor, &encoded.factor), (&mut self.shift, &encoded.shift), (&mut self.norm, &encoded.norm)] {
             if let Some(side) = side {
                 side.push(values[i]);
             }

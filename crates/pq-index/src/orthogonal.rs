@@ -1,7 +1,7 @@
 //! The two decompositions behind learned rotations, in f64 and on one thread, so that the bits do not depend on the machine's threads.
 
-use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::diag::Diag;
+use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::{evd, svd};
 use faer::{Mat, Par};
 use ndarray::{Array1, Array2, ArrayView2, Axis};
@@ -55,8 +55,7 @@ pub(crate) fn polar(a: ArrayView2<'_, f64>) -> Option<Array2<f32>> {
 pub(crate) fn principal(a: ArrayView2<'_, f64>) -> Option<(Vec<f64>, Array2<f32>)> {
     let n = a.nrows();
     let (mut s, mut u) = (Diag::zeros(n), Mat::zeros(n, n));
-    let mut scratch =
-        MemBuffer::new(evd::self_adjoint_evd_scratch::<f64>(n, evd::ComputeEigenvectors::Yes, Par::Seq, Default::default()));
+    let mut scratch = MemBuffer::new(evd::self_adjoint_evd_scratch::<f64>(n, evd::ComputeEigenvectors::Yes, Par::Seq, Default::default()));
     let stack = MemStack::new(&mut scratch);
     evd::self_adjoint_evd(mat(a).as_ref(), s.as_mut(), Some(u.as_mut()), Par::Seq, stack, Default::default()).ok()?;
     let values: Vec<f64> = (0..n).rev().map(|i| s.column_vector()[i]).collect();

@@ -194,7 +194,11 @@ impl Index {
             for row in &of_lists[range[0]..range[1]] {
                 // In a flat index the place is the row, which the filter relies on; and each row has one place.
                 if *row as usize >= rows || seen.contains(*row as usize) || last.is_some_and(|last| last >= *row) {
-                    return Err(corrupt("a row number in list.rows", format!("ascending, below {rows}, once"), format!("{row} in list {l}")));
+                    return Err(corrupt(
+                        "a row number in list.rows",
+                        format!("ascending, below {rows}, once"),
+                        format!("{row} in list {l}"),
+                    ));
                 }
                 seen.insert(*row as usize);
                 last = Some(*row);
@@ -273,7 +277,11 @@ fn check_sides(model: &Model) -> Result<(), Error> {
 /// Offsets that start at 0, do not fall, and end at `last`.
 fn offsets(stored: &[u64], last: usize, field: &'static str) -> Result<Vec<usize>, Error> {
     let ok = stored.first() == Some(&0) && stored.last() == Some(&(last as u64)) && stored.windows(2).all(|w| w[0] <= w[1]);
-    if ok { Ok(stored.iter().map(|o| *o as usize).collect()) } else { Err(corrupt(field, format!("0 to {last}, ascending"), "other numbers")) }
+    if ok {
+        Ok(stored.iter().map(|o| *o as usize).collect())
+    } else {
+        Err(corrupt(field, format!("0 to {last}, ascending"), "other numbers"))
+    }
 }
 
 fn load_column(file: &File, name: &str, kind: AttributeKind, rows: usize) -> Result<Column, Error> {

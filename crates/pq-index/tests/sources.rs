@@ -42,7 +42,9 @@ fn npy_of_every_type_is_read_and_others_are_named() {
         let cut = file("b.npy", &npy(descr, "False", "(2, 3)", &data[..data.len() - 1]));
         assert!(matches!(Npy::open(&cut), Err(Error::Truncated { .. })));
     }
-    for (descr, order, shape) in [("<i4", "False", "(2, 3)"), ("<f4", "True", "(2, 3)"), ("<f4", "False", "(6,)"), ("<f4", "False", "(2, x)")] {
+    for (descr, order, shape) in
+        [("<i4", "False", "(2, 3)"), ("<f4", "True", "(2, 3)"), ("<f4", "False", "(6,)"), ("<f4", "False", "(2, x)")]
+    {
         let path = file("c.npy", &npy(descr, order, shape, &floats(&values)));
         assert!(matches!(Npy::open(&path), Err(Error::Corrupt { .. })), "{descr} {order} {shape}");
     }

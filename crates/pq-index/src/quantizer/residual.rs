@@ -97,10 +97,8 @@ impl Quantizer for ResidualQuantizer {
                 let left = Array2::from_shape_fn((beam.len(), self.dim), |(p, i)| beam[p].left[i]);
                 matmul(1.0, left.view(), book.t(), false, products.view_mut());
                 // |left - c|^2 for every prefix and centroid; of equal ones the earlier prefix, then the lower code.
-                let mut next: Vec<(f32, usize, usize)> = products
-                    .indexed_iter()
-                    .map(|((p, c), product)| (beam[p].error - 2.0 * product + norms[c], p, c))
-                    .collect();
+                let mut next: Vec<(f32, usize, usize)> =
+                    products.indexed_iter().map(|((p, c), product)| (beam[p].error - 2.0 * product + norms[c], p, c)).collect();
                 let keep = BEAM.min(next.len());
                 next.select_nth_unstable_by(keep - 1, |a, b| a.0.total_cmp(&b.0).then((a.1, a.2).cmp(&(b.1, b.2))));
                 next.truncate(keep);

@@ -130,7 +130,8 @@ impl WithSimd for Tile<'_> {
             let groups = self.out.chunks_mut(4).zip(scores.chunks_mut(4)).enumerate();
             for (g, (out, scores)) in groups {
                 let rows = &self.rows[g * d..][..d];
-                let found = if S::WIDE { four(s, rows, panels, offsets, lanes, first) } else { singly(s, rows, panels, offsets, lanes, first) };
+                let found =
+                    if S::WIDE { four(s, rows, panels, offsets, lanes, first) } else { singly(s, rows, panels, offsets, lanes, first) };
                 for ((out, score), (best, at)) in out.iter_mut().zip(scores).zip(found) {
                     // Strictly better: of equal ones the earlier pass has the lower number.
                     if best > *score {
