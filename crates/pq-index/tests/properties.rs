@@ -98,6 +98,7 @@ fn scores_are_those_of_the_decoded_vectors() {
 #[test]
 fn recall_has_a_floor_for_every_quantizer() {
     let (x, q) = (vectors(1500, 13, 2), vectors(60, 13, 3));
+    let mut low = vec![];
     for metric in METRICS {
         let truth = exact(metric, x.view(), q.view(), 10).unwrap();
         for (name, builder) in builders(metric) {
@@ -106,15 +107,18 @@ fn recall_has_a_floor_for_every_quantizer() {
             let recall = found as f64 / truth.len() as f64;
             let floor = match name {
                 _ if name.starts_with("full") => 1.0,
-                "sq8 in lists" | "sq8 residual" | "lvq8" | "rotated 8 in lists" => 0.93,
-                "sq6" => 0.85,
+                "sq8 in lists" | "sq8 residual" | "lvq8" | "rotated 8 in lists" => 0.9,
+                "sq6" => 0.8,
                 "rotated 1" => 0.12,
                 "rotated 2" | "rq" | "pq4, odd m" | "opq4" => 0.2,
                 _ => 0.25,
             };
-            assert!(recall >= floor, "{name} {metric}: {recall}");
+            if recall < floor {
+                low.push(format!("{name} {metric}: {recall:.3} below {floor}"));
+            }
         }
     }
+    assert!(low.is_empty(), "{low:#?}");
 }
 
 /// P9, and P8 for threads: saved, opened and saved again the bytes are the same, and so are the results on any number of threads.

@@ -7,7 +7,7 @@ use scant_tensor_core::rng::Rng;
 const CENTRES: usize = 4096;
 
 /// Clusters whose centres and noise share a decaying spectrum, with heavy-tailed sizes, rotated at random.
-pub struct Clustered {
+pub(crate) struct Clustered {
     centres: Array2<f32>,
     spectrum: Vec<f32>,
     /// Sums of the clusters' shares.
@@ -17,7 +17,7 @@ pub struct Clustered {
 
 impl Clustered {
     /// In `dim` dimensions; the seed decides on the clusters.
-    pub fn new(dim: usize, seed: u64) -> Clustered {
+    pub(crate) fn new(dim: usize, seed: u64) -> Clustered {
         let mut rng = Rng::new(seed);
         let decay = |j: usize| 1.0 / (1.0 + j as f64).sqrt();
         let norm = (0..dim).map(|j| decay(j).powi(2)).sum::<f64>().sqrt();
@@ -31,7 +31,7 @@ impl Clustered {
     }
 
     /// Rows drawn with a seed of their own.
-    pub fn rows(&self, n: usize, seed: u64) -> Array2<f32> {
+    pub(crate) fn rows(&self, n: usize, seed: u64) -> Array2<f32> {
         let mut rng = Rng::new(seed);
         let mut x = Array2::zeros((n, self.spectrum.len()));
         for mut row in x.axis_iter_mut(Axis(0)) {

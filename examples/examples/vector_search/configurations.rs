@@ -4,22 +4,22 @@ use scant_pq_index::quantizer::{Levels, QuantizerKind};
 use scant_pq_index::{Index, IndexBuilder, Metric, RotationKind};
 
 /// An index, by name.
-pub struct Configuration {
-    pub name: String,
-    pub builder: IndexBuilder,
+pub(crate) struct Configuration {
+    pub(crate) name: String,
+    pub(crate) builder: IndexBuilder,
     /// Candidates that full vectors score again, besides a search without.
     rerank: bool,
 }
 
 /// A way to search it.
-pub struct Stage {
-    pub nprobe: Option<usize>,
-    pub candidates: Option<usize>,
+pub(crate) struct Stage {
+    pub(crate) nprobe: Option<usize>,
+    pub(crate) candidates: Option<usize>,
 }
 
 impl Stage {
     /// What is added to the configuration's name.
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         let probe = self.nprobe.map_or(String::new(), |p| format!(", {p} lists read"));
         probe + &self.candidates.map_or(String::new(), |c| format!(", {c} re-ranked"))
     }
@@ -27,7 +27,7 @@ impl Stage {
 
 impl Configuration {
     /// One for a flat index, several for lists, and one with re-ranking where that is asked for.
-    pub fn stages(&self, index: &Index) -> Vec<Stage> {
+    pub(crate) fn stages(&self, index: &Index) -> Vec<Stage> {
         if index.lists() > 1 {
             let probes = [1, 4, 16, 64].into_iter().filter(|p| *p <= index.lists());
             return probes.map(|p| Stage { nprobe: Some(p), candidates: None }).collect();
@@ -38,7 +38,7 @@ impl Configuration {
 }
 
 /// Those that fit the dimension and the number of vectors.
-pub fn configurations(metric: Metric, dim: usize, n: usize, lists: usize) -> Vec<Configuration> {
+pub(crate) fn configurations(metric: Metric, dim: usize, n: usize, lists: usize) -> Vec<Configuration> {
     let mut all = vec![];
     let mut add = |name: String, builder: IndexBuilder, rerank| all.push(Configuration { name, builder, rerank });
     let b = |q| IndexBuilder::new(metric).quantizer(q);

@@ -19,7 +19,7 @@ use scant_examples::bar::Bar;
 use scant_examples::program;
 use scant_examples::svg::{Plot, Scale, Series};
 use scant_examples::table::Table;
-use scant_pq_index::source::{VectorSource, open, read_rows};
+use scant_pq_index::source::{open, read_rows};
 use scant_pq_index::{FullVectors, Index, Metric, Rerank, SearchOptions, exact};
 use scant_tensor_core::retrieve::Hit;
 use scant_tensor_core::rng::Rng;
