@@ -7,7 +7,7 @@
 //! use scant_tensor_core::retrieve::{Column, Columns, Filter, Value};
 //!
 //! // A thousand vectors with an attribute each.
-//! let x = Array2::from_shape_fn((1000, 16), |(i, j)| ((i * (j + 2)) as f32).sin());
+//! let x = Array2::from_shape_fn((1000, 16), |(i, j)| (((i + 1) * (j + 2)) as f32).sin());
 //! let ids: Vec<u64> = (0..1000).collect();
 //! let years = Columns::from([("year", Column::I64((0..1000).map(|i| 2000 + i % 20).collect()))])?;
 //!

@@ -1,4 +1,5 @@
 //! The specification's properties (section 9), for every quantizer and metric.
+#![expect(clippy::unwrap_used, reason = "a helper that fails should fail the test")]
 
 use ndarray::{Array2, ArrayView2, Axis, concatenate, s};
 use proptest::prelude::*;

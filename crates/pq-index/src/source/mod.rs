@@ -7,7 +7,7 @@ use crate::error::Error;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
 use scant_tensor_core::file::{Dtype, File, TensorView};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 pub use npy::Npy;
 pub use vecs::{Vecs, read_ivecs};
@@ -175,7 +175,7 @@ fn io(path: &Path, source: std::io::Error) -> Error {
 }
 
 /// Reads exactly `out` at `offset`, on any thread.
-fn read_at(file: &std::sync::Mutex<std::fs::File>, path: &PathBuf, offset: u64, out: &mut [u8]) -> Result<(), Error> {
+fn read_at(file: &std::sync::Mutex<std::fs::File>, path: &Path, offset: u64, out: &mut [u8]) -> Result<(), Error> {
     use std::io::{Read, Seek, SeekFrom};
     let mut file = file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     file.seek(SeekFrom::Start(offset)).and_then(|_| file.read_exact(out)).map_err(|source| io(path, source))
