@@ -76,7 +76,8 @@ impl IndexBuilder {
         self
     }
 
-    /// Keeps a factor for each vector that makes its estimate exact along the vector itself: one byte, and one more under L2.
+    /// Keeps a factor for each vector that makes its estimate exact along the vector itself: one byte, and one more
+    /// under L2; two each where the training rows' range is too wide for steps of 1 %.
     pub fn norm_factor(mut self) -> Self {
         self.config.norm_factor = true;
         self
@@ -231,14 +232,14 @@ fn sides(model: &Model, left: ArrayView2<'_, f32>) -> Sides {
                     quantizer.scale(&row.to_vec(), &g).0
                 })
                 .collect();
-            sides.factor = Some(Precision::log8(&factors));
+            sides.factor = Some(Precision::logarithmic(&factors));
         }
     }
     if needs_norm {
         let squared: Vec<f32> = left.rows().into_iter().map(|row| row.iter().map(|v| v * v).sum()).collect();
         let plain = scaling == Scaling::Factor && !(model.config.residual && model.config.lists > 1);
         // Where the number is the exact length of a reconstruction, or has the centroid's product in it, a byte would not do.
-        sides.norm = Some(if plain { Precision::log8(&squared) } else { Precision::F32 });
+        sides.norm = Some(if plain { Precision::logarithmic(&squared) } else { Precision::F32 });
     }
     sides
 }

@@ -1,6 +1,7 @@
 //! Numbers that stand beside codes: the factor and the norm of a vector, in one byte or in four.
 
 use crate::error::Error;
+use half::f16;
 use scant_tensor_core::file::{Bytes, Dtype, File, Writer};
 
 /// How a number is stored.
@@ -8,6 +9,10 @@ use scant_tensor_core::file::{Bytes, Dtype, File, Writer};
 #[serde(rename_all = "kebab-case", tag = "stored")]
 pub(crate) enum Precision {
     F32,
+    /// Half precision, of the number over a scale, for ranges too wide for a byte.
+    Half {
+        scale: f32,
+    },
     /// A byte on a logarithmic grid between two positive bounds.
     Log8 {
         low: f32,
@@ -16,16 +21,23 @@ pub(crate) enum Precision {
 }
 
 impl Precision {
-    /// A byte each, for numbers like these; those outside their range are held at its ends.
-    pub(crate) fn log8(values: &[f32]) -> Precision {
+    /// A byte each, for positive numbers like these, or two where the steps of a byte would be above 1 %; those outside their range are held at
+    /// its ends.
+    pub(crate) fn logarithmic(values: &[f32]) -> Precision {
         let positive = values.iter().copied().filter(|v| *v > 0.0 && v.is_finite());
         let (low, high) = positive.fold((f32::INFINITY, 0.0f32), |(l, h), v| (l.min(v), h.max(v)));
-        if low <= high { Precision::Log8 { low, high } } else { Precision::Log8 { low: 1.0, high: 1.0 } }
+        if low > high {
+            return Precision::Log8 { low: 1.0, high: 1.0 };
+        }
+        let step = (f64::from(high).ln() - f64::from(low).ln()) / 255.0;
+        let scale = high / 32768.0;
+        if step > 0.01 && scale.is_normal() { Precision::Half { scale } } else { Precision::Log8 { low, high } }
     }
 
     pub(crate) fn size(self) -> usize {
         match self {
             Precision::F32 => 4,
+            Precision::Half { .. } => 2,
             Precision::Log8 { .. } => 1,
         }
     }
@@ -38,13 +50,19 @@ impl Precision {
                 want: "0 < low <= high".to_owned(),
                 got: format!("{low} and {high}"),
             }),
+            Precision::Half { scale } if !(scale > 0.0 && scale.is_finite()) => Err(Error::Corrupt {
+                file: file.into(),
+                field: "the scale of half-precision numbers",
+                want: "a positive number".to_owned(),
+                got: scale.to_string(),
+            }),
             _ => Ok(()),
         }
     }
 
     fn table(self) -> Vec<f32> {
         match self {
-            Precision::F32 => vec![],
+            Precision::F32 | Precision::Half { .. } => vec![],
             Precision::Log8 { low, high } => {
                 let (low, span) = (f64::from(low).ln(), f64::from(high).ln() - f64::from(low).ln());
                 (0..256).map(|i| (low + span * f64::from(i) / 255.0).exp() as f32).collect()
@@ -69,6 +87,10 @@ impl Side {
     pub(crate) fn push(&mut self, value: f32) {
         match self.precision {
             Precision::F32 => self.data.extend_from_slice(&value.to_le_bytes()),
+            Precision::Half { scale } => {
+                let stored = f16::from_f32((value / scale).clamp(-65504.0, 65504.0));
+                self.data.extend_from_slice(&stored.to_le_bytes());
+            }
             Precision::Log8 { low, high } => {
                 let span = f64::from(high).ln() - f64::from(low).ln();
                 let place = if span > 0.0 { (f64::from(value.clamp(low, high)).ln() - f64::from(low).ln()) / span } else { 0.0 };
@@ -82,6 +104,7 @@ impl Side {
     pub(crate) fn get(&self, row: usize) -> f32 {
         match self.precision {
             Precision::F32 => self.data.as_chunks().0.get(row).map_or(0.0, |b| f32::from_le_bytes(*b)),
+            Precision::Half { scale } => self.data.as_chunks().0.get(row).map_or(0.0, |b| f16::from_le_bytes(*b).to_f32() * scale),
             Precision::Log8 { .. } => self.table[usize::from(self.data[row])],
         }
     }
@@ -122,14 +145,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_byte_on_the_logarithmic_grid_is_within_a_percent_over_two_decades() {
-        let values: Vec<f32> = (0..1000).map(|i| 0.5 * 1.0046f32.powi(i)).collect();
-        let mut side = Side::new(Precision::log8(&values));
-        values.iter().for_each(|v| side.push(*v));
-        for (row, v) in values.iter().enumerate() {
-            assert!((side.get(row) / v - 1.0).abs() < 0.01, "{v}");
+    fn a_byte_on_the_logarithmic_grid_is_within_a_percent_and_two_bytes_where_it_would_not_be() {
+        for growth in [1.002f32, 1.01] {
+            let values: Vec<f32> = (0..1000).map(|i| 0.5 * growth.powi(i)).collect();
+            let mut side = Side::new(Precision::logarithmic(&values));
+            values.iter().for_each(|v| side.push(*v));
+            for (row, v) in values.iter().enumerate() {
+                assert!((side.get(row) / v - 1.0).abs() < 0.01, "{v}");
+            }
+            assert_eq!(side.bytes(), if growth == 1.002 { 1000 } else { 2000 });
         }
-        let mut one = Side::new(Precision::log8(&[]));
+        let mut one = Side::new(Precision::logarithmic(&[]));
         one.push(7.0);
         assert_eq!(one.get(0), 1.0);
     }

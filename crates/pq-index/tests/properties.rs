@@ -1,5 +1,5 @@
 //! The specification's properties (section 9), for every quantizer and metric.
-#![expect(clippy::unwrap_used, reason = "a helper that fails should fail the test")]
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the answer")]
 
 use ndarray::{Array2, ArrayView2, Axis, concatenate, s};
 use proptest::prelude::*;

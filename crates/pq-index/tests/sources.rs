@@ -1,4 +1,5 @@
 //! Files of vectors: read in parts, and refused when they contradict themselves.
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the answer")]
 
 use ndarray::{Array2, array};
 use scant_pq_index::Error;
