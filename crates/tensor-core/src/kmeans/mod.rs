@@ -243,6 +243,11 @@ fn balanced(plain: &Nearest, x: ArrayView2<'_, f32>, scale: f32, cells: &mut [u3
     }
 }
 
+/// The values of a matrix in row order, which those of the iterations are.
+fn contiguous<'a>(x: &'a ArrayView2<'_, f32>) -> &'a [f32] {
+    x.as_slice().unwrap_or_else(|| unreachable!("samples and centroids are in row order"))
+}
+
 /// The rows of each cell, ascending: sums over a cell run in this order, whoever computes them.
 struct Members {
     rows: Vec<u32>,
@@ -280,10 +285,11 @@ impl Members {
 
     /// The sum of squared distances of all rows to their centroids.
     fn distances(&self, x: ArrayView2<'_, f32>, centroids: ArrayView2<'_, f32>) -> f64 {
+        let (d, x) = (x.ncols(), contiguous(&x));
         let of_cell = |c: usize| {
-            let centroid = centroids.row(c);
+            let centroid = &contiguous(&centroids)[c * d..][..d];
             let distance = |row: &u32| -> f64 {
-                let squared: f32 = x.row(*row as usize).iter().zip(centroid).map(|(v, c)| (v - c) * (v - c)).sum();
+                let squared: f32 = x[*row as usize * d..][..d].iter().zip(centroid).map(|(v, c)| (v - c) * (v - c)).sum();
                 f64::from(squared)
             };
             self.of(c).iter().map(distance).sum::<f64>()
@@ -294,7 +300,7 @@ impl Members {
 
     /// Moves each centroid to the mean of its cell; those of empty cells stay.
     fn means(&self, x: ArrayView2<'_, f32>, centroids: &mut Array2<f32>) {
-        let d = x.ncols();
+        let (d, x) = (x.ncols(), contiguous(&x));
         let Some(centroids) = centroids.as_slice_mut() else { unreachable!("centroids are in standard layout") };
         centroids.par_chunks_mut(d).enumerate().for_each(|(c, centroid)| {
             let rows = self.of(c);
@@ -303,7 +309,7 @@ impl Members {
             }
             let mut sums = vec![0.0f64; d];
             for row in rows {
-                sums.iter_mut().zip(x.row(*row as usize)).for_each(|(sum, v)| *sum += f64::from(*v));
+                sums.iter_mut().zip(&x[*row as usize * d..][..d]).for_each(|(sum, v)| *sum += f64::from(*v));
             }
             centroid.iter_mut().zip(sums).for_each(|(c, sum)| *c = (sum / rows.len() as f64) as f32);
         });

@@ -165,15 +165,19 @@ impl<S: Simd> Best<S> {
 
     #[inline(always)]
     fn reduce(self, s: S) -> (f32, f32) {
-        let best = s.max_lane(self.score);
         let (mut scores, mut at) = ([0.0; 16], [0.0; 16]);
         s.store(self.score, &mut scores);
         s.store(self.at, &mut at);
-        let mut lowest = f32::INFINITY;
-        for (score, at) in scores.iter().zip(at) {
-            lowest = if *score == best && at < lowest { at } else { lowest };
+        // As a tree, without branches: this runs once a row, which for short rows is often.
+        for half in [8, 4, 2, 1] {
+            for i in 0..half {
+                let (a, b) = (scores[i], scores[i + half]);
+                let other = b > a || (b == a && at[i + half] < at[i]);
+                scores[i] = if other { b } else { a };
+                at[i] = if other { at[i + half] } else { at[i] };
+            }
         }
-        (best, lowest)
+        (scores[0], at[0])
     }
 }
 
