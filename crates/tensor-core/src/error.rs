@@ -103,6 +103,16 @@ pub enum Error {
         /// Rows and columns.
         n: usize,
     },
+    /// Fewer rows than the method needs.
+    #[error("{what}: {have} rows, and at least {need} are needed")]
+    TooFewRows {
+        /// The thing.
+        what: String,
+        /// Rows there are.
+        have: usize,
+        /// Rows there must be.
+        need: usize,
+    },
     /// A file.
     #[error(transparent)]
     File(#[from] FileError),

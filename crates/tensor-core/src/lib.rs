@@ -10,12 +10,15 @@ mod gather;
 pub mod isa;
 mod kernels;
 #[cfg(feature = "fit")]
+pub mod kmeans;
+#[cfg(feature = "fit")]
 pub mod linalg;
 mod linear;
 #[cfg(feature = "fit")]
 pub mod obs;
 mod prepared;
 pub mod progress;
+pub mod retrieve;
 pub mod rng;
 pub mod simd;
 mod site;

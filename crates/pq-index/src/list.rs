@@ -1,0 +1,83 @@
+//! The rows of one list.
+
+use crate::blocks::{CodeBlocks, pack};
+use crate::model::{Encoded, Model, Sides};
+use crate::norm::Side;
+use crate::quantizer::Coder;
+
+#[derive(Clone, Debug)]
+pub(crate) struct List {
+    /// The row number in the index of each place here, ascending.
+    pub(crate) rows: Vec<u32>,
+    pub(crate) codes: CodeBlocks,
+    /// Vectors as they are, if there is no quantizer.
+    pub(crate) full: Vec<f32>,
+    pub(crate) factor: Option<Side>,
+    pub(crate) shift: Option<Side>,
+    pub(crate) norm: Option<Side>,
+}
+
+impl List {
+    pub(crate) fn new(columns: usize, sides: &Sides) -> List {
+        let [factor, shift, norm] = [sides.factor, sides.shift, sides.norm].map(|p| p.map(Side::new));
+        List { rows: vec![], codes: CodeBlocks::new(columns), full: vec![], factor, shift, norm }
+    }
+
+    pub(crate) fn columns(model: &Model) -> usize {
+        model.coder.as_ref().map_or(0, |c: &Coder| c.layout().columns())
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Appends row `i` of what was encoded (or `full`) as row `row` of the index.
+    pub(crate) fn push(&mut self, model: &Model, row: u32, encoded: &Encoded, i: usize, full: &[f32]) {
+        self.rows.push(row);
+        let Some(coder) = &model.coder else {
+            self.full.extend_from_slice(full);
+            return;
+        };
+        let layout = coder.layout();
+        let mut bytes = vec![0; layout.columns()];
+        pack(layout, &encoded.codes[i * layout.tables..][..layout.tables], &mut bytes);
+        self.codes.push(&bytes);
+        for (side, values) in [(&mut self.factor, &encoded.factor), (&mut self.shift, &encoded.shift), (&mut self.norm, &encoded.norm)] {
+            if let Some(side) = side {
+                side.push(values[i]);
+            }
+        }
+    }
+
+    /// Keeps some places, and gives their rows new numbers.
+    pub(crate) fn keep(&mut self, places: &[usize], dim: usize, number: impl Fn(u32) -> u32) {
+        self.rows = places.iter().map(|p| number(self.rows[*p])).collect();
+        if self.full.is_empty() {
+            self.codes.keep(places);
+        } else {
+            self.full = places.iter().flat_map(|p| self.full[p * dim..][..dim].to_vec()).collect();
+        }
+        for side in [&mut self.factor, &mut self.shift, &mut self.norm].into_iter().flatten() {
+            side.keep(places);
+        }
+    }
+
+    /// Appends another list of the same model, whose rows come after `first`.
+    pub(crate) fn extend(&mut self, other: &List, first: u32) {
+        self.rows.extend(other.rows.iter().map(|row| first + row));
+        self.codes.extend(&other.codes);
+        self.full.extend_from_slice(&other.full);
+        let mine = [&mut self.factor, &mut self.shift, &mut self.norm];
+        for (mine, theirs) in mine.into_iter().zip([&other.factor, &other.shift, &other.norm]) {
+            if let (Some(mine), Some(theirs)) = (mine, theirs) {
+                mine.extend(theirs);
+            }
+        }
+    }
+
+    /// Bytes of codes, vectors and the numbers beside them, without padding of the last block.
+    pub(crate) fn bytes(&self, columns: usize) -> usize {
+        let sides = [&self.factor, &self.shift, &self.norm].into_iter().flatten().map(Side::bytes).sum::<usize>();
+        self.len() * columns + 4 * self.full.len() + sides
+    }
+}

@@ -1,0 +1,163 @@
+//! What training finds: everything of an index but its rows.
+
+use crate::error::Error;
+use crate::metric::Metric;
+use crate::norm::Precision;
+use crate::quantizer::{Coder, QuantizerKind, Scaling};
+use crate::rotation::{Rotation, RotationKind};
+use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis};
+use scant_tensor_core::kmeans::Nearest;
+
+/// Settings that outlive training.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Config {
+    pub(crate) metric: Metric,
+    pub(crate) quantizer: QuantizerKind,
+    pub(crate) rotation: Option<RotationKind>,
+    /// 1 for a flat index.
+    pub(crate) lists: usize,
+    /// Codes are of what the list's centroid leaves.
+    pub(crate) residual: bool,
+    /// A factor for each vector, where the quantizer does not ask for one itself.
+    pub(crate) norm_factor: bool,
+    /// Lists that a search reads if it does not say.
+    pub(crate) nprobe: usize,
+}
+
+/// Which numbers stand beside a code, and how they are stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Sides {
+    pub(crate) factor: Option<Precision>,
+    pub(crate) shift: Option<Precision>,
+    /// What a distance needs besides the product.
+    pub(crate) norm: Option<Precision>,
+}
+
+impl Sides {
+    pub(crate) fn bytes(&self) -> usize {
+        [self.factor, self.shift, self.norm].iter().flatten().map(|p| p.size()).sum()
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Model {
+    pub(crate) config: Config,
+    pub(crate) dim: usize,
+    /// `[lists, dim]`, in the rotated space.
+    pub(crate) centroids: Array2<f32>,
+    pub(crate) nearest: Nearest,
+    pub(crate) rotation: Option<Rotation>,
+    pub(crate) coder: Option<Coder>,
+    pub(crate) sides: Sides,
+    pub(crate) digest: String,
+}
+
+/// Codes and numbers of some rows.
+pub(crate) struct Encoded {
+    pub(crate) list: Vec<u32>,
+    /// A byte for each code, `[rows, tables]`.
+    pub(crate) codes: Vec<u8>,
+    pub(crate) factor: Vec<f32>,
+    pub(crate) shift: Vec<f32>,
+    pub(crate) norm: Vec<f32>,
+}
+
+impl Model {
+    /// True if look-ups give squared distances by themselves.
+    pub(crate) fn by_distance(config: &Config, coder: &Coder) -> bool {
+        let splits = match coder {
+            Coder::Product(_) => true,
+            Coder::Scalar(_) => !matches!(config.quantizer, QuantizerKind::Scalar { bits: 6 }),
+            _ => false,
+        };
+        config.metric == Metric::L2 && splits && !config.norm_factor && (config.lists == 1 || !config.residual)
+    }
+
+    /// True if the query is taken relative to the only centroid.
+    pub(crate) fn relative(&self) -> bool {
+        self.config.metric == Metric::L2 && self.config.residual && self.config.lists == 1
+    }
+
+    pub(crate) fn scaling(config: &Config, coder: &Coder) -> Scaling {
+        match coder.quantizer().scaling() {
+            Scaling::None if config.norm_factor => Scaling::Factor,
+            other => other,
+        }
+    }
+
+    /// Checks rows and takes them to the space of the codes: normalised under cosine, rotated.
+    pub(crate) fn admit(&self, mut x: ArrayViewMut2<'_, f32>, first: usize) -> Result<(), Error> {
+        Error::check_dim("vectors", self.dim, x.ncols())?;
+        Error::check_finite(x.view(), first)?;
+        for (i, mut row) in x.rows_mut().into_iter().enumerate() {
+            if let Some(row) = row.as_slice_mut() {
+                self.config.metric.admit(first + i, row)?;
+            }
+        }
+        if let Some(rotation) = &self.rotation {
+            rotation.apply(x);
+        }
+        Ok(())
+    }
+
+    /// Encodes admitted rows.
+    pub(crate) fn encode(&self, x: ArrayView2<'_, f32>) -> Encoded {
+        let mut list = vec![0; x.nrows()];
+        if self.config.lists > 1 {
+            self.nearest.assign(x, &mut list);
+        }
+        let mut out = Encoded { list, codes: vec![], factor: vec![], shift: vec![], norm: vec![] };
+        let Some(coder) = &self.coder else { return out };
+        let left = self.residuals(x, &out.list);
+        let (quantizer, scaling) = (coder.quantizer(), Model::scaling(&self.config, coder));
+        let tables = coder.layout().tables;
+        out.codes = vec![0; x.nrows() * tables];
+        quantizer.encode(left.view(), &mut out.codes);
+        if self.sides == Sides::default() {
+            return out;
+        }
+        let mut g = vec![0.0f32; self.dim];
+        for (i, (row, codes)) in left.rows().into_iter().zip(out.codes.chunks_exact(tables)).enumerate() {
+            quantizer.decode(codes, &mut g);
+            let row = row.to_vec();
+            let (mut factor, shift) = if scaling == Scaling::None { (1.0, 0.0) } else { quantizer.scale(&row, &g) };
+            if let Some(precision) = self.sides.factor {
+                // What will be read back, so that the norm fits to it.
+                let mut side = crate::norm::Side::new(precision);
+                side.push(factor);
+                factor = side.get(0);
+            }
+            g.iter_mut().for_each(|g| *g = factor * *g + shift);
+            let squared = |v: &[f32]| v.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>();
+            let mut norm = if scaling == Scaling::Factor { squared(&row) } else { squared(&g) };
+            if self.config.residual && self.config.lists > 1 {
+                let centroid = self.centroids.row(out.list[i] as usize);
+                norm += 2.0 * centroid.iter().zip(&g).map(|(c, g)| f64::from(*c) * f64::from(*g)).sum::<f64>();
+            }
+            out.factor.push(factor);
+            out.shift.push(shift);
+            out.norm.push(norm as f32);
+        }
+        out
+    }
+
+    /// What the centroids leave of each row; the row itself if codes are direct.
+    pub(crate) fn residuals(&self, x: ArrayView2<'_, f32>, list: &[u32]) -> Array2<f32> {
+        let mut left = x.as_standard_layout().into_owned();
+        if self.config.residual {
+            for (mut row, list) in left.axis_iter_mut(Axis(0)).zip(list) {
+                row -= &self.centroids.row(*list as usize);
+            }
+        }
+        left
+    }
+
+    /// The key of a centroid: lists are read in this order.
+    pub(crate) fn list_key(&self, q: ArrayView1<'_, f32>, list: usize) -> f32 {
+        let centroid = self.centroids.row(list);
+        match self.config.metric {
+            Metric::L2 => q.iter().zip(centroid).map(|(q, c)| (q - c) * (q - c)).sum(),
+            _ => -q.iter().zip(centroid).map(|(q, c)| q * c).sum::<f32>(),
+        }
+    }
+}
