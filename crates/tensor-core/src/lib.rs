@@ -16,7 +16,9 @@ mod linear;
 pub mod obs;
 mod prepared;
 pub mod progress;
+pub mod retrieve;
 pub mod rng;
+pub mod scan;
 pub mod simd;
 mod site;
 #[cfg(feature = "fit")]
