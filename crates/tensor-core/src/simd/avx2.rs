@@ -222,6 +222,10 @@ impl Simd for Avx2 {
         zip(a, b, |a, b| unsafe { _mm256_or_si256(a, b) })
     }
     #[inline(always)]
+    fn table(self, x: &[u8; 16]) -> Self::B {
+        [unsafe { _mm256_broadcastsi128_si256(_mm_loadu_si128(x.as_ptr().cast())) }; 2]
+    }
+    #[inline(always)]
     fn look_up(self, table: Self::B, at: Self::B) -> Self::B {
         zip(table, at, |table, at| unsafe { _mm256_shuffle_epi8(table, at) })
     }

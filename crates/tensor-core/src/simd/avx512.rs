@@ -159,6 +159,10 @@ impl Simd for Avx512 {
         unsafe { _mm512_or_si512(a, b) }
     }
     #[inline(always)]
+    fn table(self, x: &[u8; 16]) -> __m512i {
+        unsafe { _mm512_broadcast_i32x4(_mm_loadu_si128(x.as_ptr().cast())) }
+    }
+    #[inline(always)]
     fn look_up(self, table: __m512i, at: __m512i) -> __m512i {
         unsafe { _mm512_shuffle_epi8(table, at) }
     }
