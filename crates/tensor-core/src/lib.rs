@@ -20,6 +20,7 @@ mod prepared;
 pub mod progress;
 pub mod retrieve;
 pub mod rng;
+pub mod scan;
 pub mod simd;
 mod site;
 #[cfg(feature = "fit")]

@@ -222,6 +222,10 @@ impl Simd for Avx2 {
         zip(a, b, |a, b| unsafe { _mm256_or_si256(a, b) })
     }
     #[inline(always)]
+    fn table(self, x: &[u8; 16]) -> Self::B {
+        [unsafe { _mm256_broadcastsi128_si256(_mm_loadu_si128(x.as_ptr().cast())) }; 2]
+    }
+    #[inline(always)]
     fn look_up(self, table: Self::B, at: Self::B) -> Self::B {
         zip(table, at, |table, at| unsafe { _mm256_shuffle_epi8(table, at) })
     }
@@ -232,6 +236,52 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn shl<const N: u32>(self, a: Self::B) -> Self::B {
         map(a, |a| unsafe { _mm256_sll_epi32(a, _mm_cvtsi32_si128(N as i32)) })
+    }
+    #[inline(always)]
+    fn store_bytes(self, v: Self::B, out: &mut [u8; 64]) {
+        let (out, _) = out.as_chunks_mut::<32>();
+        unsafe {
+            _mm256_storeu_si256(out[0].as_mut_ptr().cast(), v[0]);
+            _mm256_storeu_si256(out[1].as_mut_ptr().cast(), v[1]);
+        }
+    }
+    #[inline(always)]
+    fn adds_u8(self, a: Self::B, b: Self::B) -> Self::B {
+        zip(a, b, |a, b| unsafe { _mm256_adds_epu8(a, b) })
+    }
+    #[inline(always)]
+    fn adds_u16(self, a: Self::B, b: Self::B) -> Self::B {
+        zip(a, b, |a, b| unsafe { _mm256_adds_epu16(a, b) })
+    }
+    #[inline(always)]
+    fn look_up_256(self, table: &[u8; 256], at: Self::B) -> Self::B {
+        let mut found = self.splat_byte(0);
+        let mut at = at;
+        for row in table.as_chunks::<16>().0 {
+            let row = unsafe { _mm256_broadcastsi128_si256(_mm_loadu_si128(row.as_ptr().cast())) };
+            // A shuffle gives 0 where bit 7 is set: adding 0x70 sets it for all but 0..16.
+            let hit = map(at, |at| unsafe { _mm256_shuffle_epi8(row, _mm256_adds_epu8(at, _mm256_set1_epi8(0x70))) });
+            found = self.or(found, hit);
+            at = map(at, |at| unsafe { _mm256_sub_epi8(at, _mm256_set1_epi8(16)) });
+        }
+        found
+    }
+    #[inline(always)]
+    fn at_most_u8(self, a: Self::B, limit: u8) -> u64 {
+        let limit = self.splat_byte(limit);
+        let m = zip(a, limit, |a, limit| unsafe { _mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_min_epu8(a, limit), a)) as u32 });
+        u64::from(m[0]) | u64::from(m[1]) << 32
+    }
+    #[inline(always)]
+    fn at_most_u16(self, even: Self::B, odd: Self::B, limit: u16) -> u64 {
+        let m = zip(even, odd, |even, odd| unsafe {
+            let limit = _mm256_set1_epi16(limit as i16);
+            let even = _mm256_cmpeq_epi16(_mm256_min_epu16(even, limit), even);
+            let odd = _mm256_cmpeq_epi16(_mm256_min_epu16(odd, limit), odd);
+            // The low byte of each pair from the one, the high byte from the other: back in the order of the bytes.
+            _mm256_movemask_epi8(_mm256_blendv_epi8(even, odd, _mm256_set1_epi16(0xFF00u16 as i16))) as u32
+        });
+        u64::from(m[0]) | u64::from(m[1]) << 32
     }
     #[inline(always)]
     fn dot<const BITS: u32, const Q: usize>(self, codes: &[Self::B; Q], x: &[i8], minus_xsum: i32) -> Self::I {

@@ -159,6 +159,10 @@ impl Simd for Avx512 {
         unsafe { _mm512_or_si512(a, b) }
     }
     #[inline(always)]
+    fn table(self, x: &[u8; 16]) -> __m512i {
+        unsafe { _mm512_broadcast_i32x4(_mm_loadu_si128(x.as_ptr().cast())) }
+    }
+    #[inline(always)]
     fn look_up(self, table: __m512i, at: __m512i) -> __m512i {
         unsafe { _mm512_shuffle_epi8(table, at) }
     }
@@ -169,6 +173,42 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn shl<const N: u32>(self, a: __m512i) -> __m512i {
         unsafe { _mm512_slli_epi32::<N>(a) }
+    }
+    #[inline(always)]
+    fn store_bytes(self, v: __m512i, out: &mut [u8; 64]) {
+        unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), v) }
+    }
+    #[inline(always)]
+    fn adds_u8(self, a: __m512i, b: __m512i) -> __m512i {
+        unsafe { _mm512_adds_epu8(a, b) }
+    }
+    #[inline(always)]
+    fn adds_u16(self, a: __m512i, b: __m512i) -> __m512i {
+        unsafe { _mm512_adds_epu16(a, b) }
+    }
+    #[inline(always)]
+    fn look_up_256(self, table: &[u8; 256], at: __m512i) -> __m512i {
+        let (t, _) = table.as_chunks::<64>();
+        unsafe {
+            // The low seven bits select among two registers; the eighth, between the two results.
+            let low = _mm512_permutex2var_epi8(self.load_bytes(&t[0]), at, self.load_bytes(&t[1]));
+            let high = _mm512_permutex2var_epi8(self.load_bytes(&t[2]), at, self.load_bytes(&t[3]));
+            _mm512_mask_blend_epi8(_mm512_movepi8_mask(at), low, high)
+        }
+    }
+    #[inline(always)]
+    fn at_most_u8(self, a: __m512i, limit: u8) -> u64 {
+        unsafe { _mm512_cmple_epu8_mask(a, _mm512_set1_epi8(limit as i8)) }
+    }
+    #[inline(always)]
+    fn at_most_u16(self, even: __m512i, odd: __m512i, limit: u16) -> u64 {
+        unsafe {
+            let limit = _mm512_set1_epi16(limit as i16);
+            let even = _mm512_movm_epi16(_mm512_cmple_epu16_mask(even, limit));
+            let odd = _mm512_movm_epi16(_mm512_cmple_epu16_mask(odd, limit));
+            // The low byte of each pair from the one, the high byte from the other: back in the order of the bytes.
+            _mm512_movepi8_mask(_mm512_mask_blend_epi8(0xAAAA_AAAA_AAAA_AAAA, even, odd))
+        }
     }
     #[inline(always)]
     fn dot<const BITS: u32, const Q: usize>(self, codes: &[__m512i; Q], x: &[i8], minus_xsum: i32) -> __m512i {

@@ -146,6 +146,47 @@ pub trait Simd: Copy {
     /// Shifts each 32-bit lane left by `N` bits.
     fn shl<const N: u32>(self, a: Self::B) -> Self::B;
 
+    /// 64 bytes to memory.
+    fn store_bytes(self, v: Self::B, out: &mut [u8; 64]);
+    /// `min(a + b, 255)` of each byte.
+    fn adds_u8(self, a: Self::B, b: Self::B) -> Self::B;
+    /// `min(a + b, 65535)` of each 16-bit lane.
+    fn adds_u16(self, a: Self::B, b: Self::B) -> Self::B;
+    /// Each byte replaced by that entry of `table`. By default one at a time.
+    #[inline(always)]
+    fn look_up_256(self, table: &[u8; 256], at: Self::B) -> Self::B {
+        let mut t = [0; 64];
+        self.store_bytes(at, &mut t);
+        for t in &mut t {
+            *t = table[usize::from(*t)];
+        }
+        self.load_bytes(&t)
+    }
+    /// Bit `i` says whether byte `i` of `a` is at most `limit`. By default one at a time.
+    #[inline(always)]
+    fn at_most_u8(self, a: Self::B, limit: u8) -> u64 {
+        let mut t = [0; 64];
+        self.store_bytes(a, &mut t);
+        t.iter().rev().fold(0, |mask, a| mask << 1 | u64::from(*a <= limit))
+    }
+    /// The 16-bit lanes of `even` and `odd` in turn, to memory.
+    #[inline(always)]
+    fn store_u16(self, even: Self::B, odd: Self::B, out: &mut [u16; 64]) {
+        let (mut e, mut o) = ([0; 64], [0; 64]);
+        self.store_bytes(even, &mut e);
+        self.store_bytes(odd, &mut o);
+        for (out, (e, o)) in out.as_chunks_mut::<2>().0.iter_mut().zip(e.as_chunks::<2>().0.iter().zip(o.as_chunks::<2>().0)) {
+            *out = [u16::from_le_bytes(*e), u16::from_le_bytes(*o)];
+        }
+    }
+    /// Bit `2 i` says whether 16-bit lane `i` of `even` is at most `limit`, bit `2 i + 1` the same of `odd`. By default one at a time.
+    #[inline(always)]
+    fn at_most_u16(self, even: Self::B, odd: Self::B, limit: u16) -> u64 {
+        let mut t = [0; 64];
+        self.store_u16(even, odd, &mut t);
+        t.iter().rev().fold(0, |mask, a| mask << 1 | u64::from(*a <= limit))
+    }
+
     /// Per lane `r`: the sum over `q < Q` and `c < 4` of `(codes[q][4 r + c] - 2^(BITS-1)) * x[4 q + c]`, exactly.
     ///
     /// Codes are below `2^BITS`, `x` lies in -127..=127 and `minus_xsum` is minus its sum. Fits i32 for every `Q` up to 8.

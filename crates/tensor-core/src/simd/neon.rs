@@ -308,6 +308,20 @@ impl<const SDOT: bool> Simd for Neon<SDOT> {
         })
     }
     #[inline(always)]
+    fn store_bytes(self, v: Self::B, out: &mut [u8; 64]) {
+        for (out, v) in out.as_chunks_mut::<16>().0.iter_mut().zip(v) {
+            unsafe { vst1q_u8(out.as_mut_ptr(), v) }
+        }
+    }
+    #[inline(always)]
+    fn adds_u8(self, a: Self::B, b: Self::B) -> Self::B {
+        zip(a, b, |a, b| unsafe { vqaddq_u8(a, b) })
+    }
+    #[inline(always)]
+    fn adds_u16(self, a: Self::B, b: Self::B) -> Self::B {
+        zip(a, b, |a, b| unsafe { vreinterpretq_u8_u16(vqaddq_u16(vreinterpretq_u16_u8(a), vreinterpretq_u16_u8(b))) })
+    }
+    #[inline(always)]
     fn dot<const BITS: u32, const Q: usize>(self, codes: &[Self::B; Q], x: &[i8], minus_xsum: i32) -> Self::I {
         let products = if SDOT { dot_four::<BITS>(codes, x) } else { dot_wide::<BITS>(codes, x) };
         if BITS == 8 {

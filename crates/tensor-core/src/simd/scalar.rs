@@ -142,6 +142,26 @@ impl Simd for Scalar {
         map(a, |a| a << N)
     }
     #[inline(always)]
+    fn store_bytes(self, v: Self::B, out: &mut [u8; 64]) {
+        for (out, lane) in out.as_chunks_mut::<4>().0.iter_mut().zip(v) {
+            *out = lane.to_le_bytes();
+        }
+    }
+    #[inline(always)]
+    fn adds_u8(self, a: Self::B, b: Self::B) -> Self::B {
+        zip(a, b, |a, b| {
+            let (a, b) = (a.to_le_bytes(), b.to_le_bytes());
+            u32::from_le_bytes(std::array::from_fn(|i| a[i].saturating_add(b[i])))
+        })
+    }
+    #[inline(always)]
+    fn adds_u16(self, a: Self::B, b: Self::B) -> Self::B {
+        zip(a, b, |a, b| {
+            let low = (a as u16).saturating_add(b as u16);
+            ((a >> 16) + (b >> 16)).min(0xFFFF) << 16 | u32::from(low)
+        })
+    }
+    #[inline(always)]
     fn dot<const BITS: u32, const Q: usize>(self, codes: &[Self::B; Q], x: &[i8], _minus_xsum: i32) -> Self::I {
         let mut acc = [0; 16];
         for (quad, x) in codes.iter().zip(x.as_chunks::<4>().0) {

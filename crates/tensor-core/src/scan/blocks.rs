@@ -1,0 +1,171 @@
+//! Codes in blocks of 64 vectors.
+
+use crate::Error;
+use crate::file::Bytes;
+use bytemuck::{Pod, Zeroable};
+
+/// One column of a block.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C, align(64))]
+struct Line([u8; 64]);
+
+#[derive(Clone)]
+enum Store {
+    Owned(Vec<Line>),
+    Shared(Bytes),
+}
+
+/// Rows of byte codes, stored `[block][column][64 vectors]`: byte `v` of a line is the column's code of vector `v`.
+///
+/// The last block is padded with code 0. Opened from a file, the bytes stay where they are until the first change.
+///
+/// ```
+/// use scant_tensor_core::scan::CodeBlocks;
+/// let mut codes = CodeBlocks::new(2);
+/// codes.push(&[3, 4])?;
+/// codes.push(&[5, 6])?;
+/// assert_eq!((codes.rows(), codes.blocks()), (2, 1));
+/// assert_eq!(codes.block(0)[1][..3], [4, 6, 0]);
+/// # Ok::<(), scant_tensor_core::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct CodeBlocks {
+    rows: usize,
+    columns: usize,
+    store: Store,
+}
+
+impl CodeBlocks {
+    /// No rows, of `columns` bytes each.
+    pub fn new(columns: usize) -> CodeBlocks {
+        CodeBlocks { rows: 0, columns, store: Store::Owned(Vec::new()) }
+    }
+
+    /// Blocks as [`as_bytes`](Self::as_bytes) gave them.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] unless there are `columns * 64` bytes for every block.
+    pub fn from_bytes(rows: usize, columns: usize, bytes: impl Into<Bytes>) -> Result<CodeBlocks, Error> {
+        let bytes = bytes.into();
+        let want = columns.checked_mul(64).and_then(|line| line.checked_mul(rows.div_ceil(64))).unwrap_or(usize::MAX);
+        Error::check_shape("bytes of code blocks", &[want], &[bytes.len()])?;
+        Ok(CodeBlocks { rows, columns, store: Store::Shared(bytes) })
+    }
+
+    /// Vectors.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Bytes of a vector.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// Blocks, the last of which may be padded.
+    pub fn blocks(&self) -> usize {
+        self.rows.div_ceil(64)
+    }
+
+    /// All blocks as they are saved.
+    pub fn as_bytes(&self) -> &[u8] {
+        match &self.store {
+            Store::Owned(lines) => bytemuck::cast_slice(lines),
+            Store::Shared(bytes) => bytes,
+        }
+    }
+
+    /// The columns of blocks `blocks`, one after another.
+    pub(super) fn lines(&self, blocks: std::ops::Range<usize>) -> &[[u8; 64]] {
+        &self.as_bytes().as_chunks::<64>().0[blocks.start * self.columns..blocks.end * self.columns]
+    }
+
+    /// The columns of block `i`.
+    ///
+    /// # Panics
+    /// If there is no such block.
+    pub fn block(&self, i: usize) -> &[[u8; 64]] {
+        self.lines(i..i + 1)
+    }
+
+    fn owned(&mut self) -> &mut Vec<Line> {
+        if let Store::Shared(bytes) = &self.store {
+            self.store = Store::Owned(bytes.as_chunks::<64>().0.iter().map(|line| Line(*line)).collect());
+        }
+        match &mut self.store {
+            Store::Owned(lines) => lines,
+            Store::Shared(_) => unreachable!("just made owned"),
+        }
+    }
+
+    /// Appends a row.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] unless `code` has a byte for every column.
+    pub fn push(&mut self, code: &[u8]) -> Result<(), Error> {
+        Error::check_shape("code", &[self.columns], &[code.len()])?;
+        let (columns, row) = (self.columns, self.rows);
+        if row % 64 == 0 {
+            let lines = self.owned();
+            lines.resize(lines.len() + columns, Line([0; 64]));
+        }
+        self.rows += 1;
+        self.set(row, code)
+    }
+
+    /// Replaces a row.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] unless `code` has a byte for every column; [`Error::Index`] if there is no such row.
+    pub fn set(&mut self, row: usize, code: &[u8]) -> Result<(), Error> {
+        Error::check_shape("code", &[self.columns], &[code.len()])?;
+        self.check_row(row)?;
+        let first = row / 64 * self.columns;
+        for (line, code) in self.owned()[first..].iter_mut().zip(code) {
+            line.0[row % 64] = *code;
+        }
+        Ok(())
+    }
+
+    /// Reads a row.
+    ///
+    /// # Errors
+    /// As [`set`](Self::set).
+    pub fn get(&self, row: usize, code: &mut [u8]) -> Result<(), Error> {
+        Error::check_shape("code", &[self.columns], &[code.len()])?;
+        self.check_row(row)?;
+        for (code, line) in code.iter_mut().zip(self.block(row / 64)) {
+            *code = line[row % 64];
+        }
+        Ok(())
+    }
+
+    /// Appends the rows of another.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] unless both have the same columns.
+    pub fn extend_from(&mut self, other: &CodeBlocks) -> Result<(), Error> {
+        Error::check_shape("columns of code blocks", &[self.columns], &[other.columns])?;
+        if self.rows % 64 == 0 {
+            self.owned().extend(other.lines(0..other.blocks()).iter().map(|line| Line(*line)));
+            self.rows += other.rows;
+            return Ok(());
+        }
+        let mut code = vec![0; self.columns];
+        for row in 0..other.rows {
+            other.get(row, &mut code)?;
+            self.push(&code)?;
+        }
+        Ok(())
+    }
+
+    fn check_row(&self, row: usize) -> Result<(), Error> {
+        if row < self.rows { Ok(()) } else { Err(Error::Index { what: "row of code blocks".to_owned(), index: row, bound: self.rows }) }
+    }
+}
+
+impl std::fmt::Debug for CodeBlocks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CodeBlocks").field("rows", &self.rows).field("columns", &self.columns).finish_non_exhaustive()
+    }
+}
