@@ -146,7 +146,7 @@ impl CodeBlocks {
     /// [`Error::Shape`] unless both have the same columns.
     pub fn extend_from(&mut self, other: &CodeBlocks) -> Result<(), Error> {
         Error::check_shape("columns of code blocks", &[self.columns], &[other.columns])?;
-        if self.rows % 64 == 0 {
+        if self.rows.is_multiple_of(64) {
             self.owned().extend(other.lines(0..other.blocks()).iter().map(|line| Line(*line)));
             self.rows += other.rows;
             return Ok(());

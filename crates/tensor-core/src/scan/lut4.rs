@@ -88,12 +88,12 @@ impl<K: Sink<u8>> Scan<'_, K, false> {
                 }
             }
         }
-        for q in 0..Q {
+        for (q, sums) in sums.into_iter().enumerate() {
             for b in 0..B {
-                let mask = wanted[b] & s.at_most_u8(sums[q][b], self.sink.threshold(query + q, first + b));
+                let mask = wanted[b] & s.at_most_u8(sums[b], self.sink.threshold(query + q, first + b));
                 if mask != 0 {
                     let mut out = [0; 64];
-                    s.store_bytes(sums[q][b], &mut out);
+                    s.store_bytes(sums[b], &mut out);
                     self.sink.block(query + q, first + b, mask, &out);
                 }
             }

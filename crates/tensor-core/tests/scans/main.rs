@@ -9,7 +9,7 @@ fn codes(rows: usize, columns: usize, rng: &mut Rng) -> CodeBlocks {
     let mut codes = CodeBlocks::new(columns);
     for _ in 0..rows {
         let code: Vec<u8> = (0..columns).map(|_| rng.next_u64() as u8).collect();
-        codes.push(&code).unwrap();
+        codes.push(&code).expect("a code of the right length");
     }
     codes
 }
@@ -159,7 +159,7 @@ fn luts(width: Width, m: usize, queries: usize, kind: usize, rng: &mut Rng) -> V
         5 => rng.normal() * 10f32.powi(rng.below(60) as i32 - 30), // one table rules
         _ => f32::from_bits(rng.below(1000) as u32),               // subnormal
     };
-    (0..queries).map(|_| Lut::new(width, (0..m * width.entries()).map(|_| value(rng)).collect()).unwrap()).collect()
+    (0..queries).map(|_| Lut::new(width, (0..m * width.entries()).map(|_| value(rng)).collect()).expect("whole tables")).collect()
 }
 
 proptest! {
