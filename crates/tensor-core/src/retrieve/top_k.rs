@@ -12,6 +12,7 @@ use std::cmp::Ordering;
 /// for (key, id) in [(3.0, 1), (1.0, 9), (f32::NAN, 2), (1.0, 4)] {
 ///     best.push(key, id);
 /// }
+/// best.tighten();
 /// assert_eq!(best.worst(), 1.0);
 /// assert_eq!(best.into_sorted(), [(1.0, 4), (1.0, 9)]);
 /// ```
