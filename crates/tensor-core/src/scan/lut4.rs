@@ -2,21 +2,12 @@
 //!
 //! The nibbles of a block are taken apart once for four queries, and a table is loaded once for four blocks.
 
-use super::{CodeBlocks, Sink, wanted};
+use super::sum::Sum;
+use super::{CodeBlocks, Sink, offer_lanes, wanted};
 use crate::isa::Isa;
 use crate::simd::{Simd, WithSimd};
+use std::marker::PhantomData;
 use std::ops::Range;
-
-/// The low byte of each 16-bit lane.
-pub(super) const LOW_BYTES: [u8; 64] = {
-    let mut mask = [0; 64];
-    let mut i = 0;
-    while i < 64 {
-        mask[i] = 0xFF;
-        i += 2;
-    }
-    mask
-};
 
 /// The two tables of a column.
 pub type Pair = [[u8; 16]; 2];
@@ -26,8 +17,7 @@ pub type Pair = [[u8; 16]; 2];
 /// # Panics
 /// Unless every query has a pair of tables for every column, and the blocks are there.
 pub fn scan_u8<K: Sink<u8>>(isa: Isa, codes: &CodeBlocks, blocks: Range<usize>, tables: &[&[Pair]], allow: Option<&[u64]>, sink: &mut K) {
-    check(codes, &blocks, tables);
-    isa.run(Scan::<_, false> { codes, blocks, tables, allow, sink });
+    scan::<u8, K, 4, 4>(isa, codes, blocks, tables, allow, sink);
 }
 
 /// The same with sums that stop at 65,535.
@@ -35,36 +25,38 @@ pub fn scan_u8<K: Sink<u8>>(isa: Isa, codes: &CodeBlocks, blocks: Range<usize>, 
 /// # Panics
 /// As [`scan_u8`].
 pub fn scan_u16<K: Sink<u16>>(isa: Isa, codes: &CodeBlocks, blocks: Range<usize>, tables: &[&[Pair]], allow: Option<&[u64]>, sink: &mut K) {
-    check(codes, &blocks, tables);
-    isa.run(Scan::<_, true> { codes, blocks, tables, allow, sink });
+    scan::<u16, K, 4, 2>(isa, codes, blocks, tables, allow, sink);
 }
 
-fn check(codes: &CodeBlocks, blocks: &Range<usize>, tables: &[&[Pair]]) {
+/// `Q` queries and `B` blocks at a time where there are registers.
+fn scan<T: Sum, K: Sink<T>, const Q: usize, const B: usize>(
+    isa: Isa,
+    codes: &CodeBlocks,
+    blocks: Range<usize>,
+    tables: &[&[Pair]],
+    allow: Option<&[u64]>,
+    sink: &mut K,
+) {
     assert!(blocks.end <= codes.blocks(), "blocks up to {} of {}", blocks.end, codes.blocks());
     for table in tables {
         assert!(table.len() == codes.columns(), "{} pairs of tables for {} columns", table.len(), codes.columns());
     }
+    isa.run(Scan::<_, T, Q, B> { codes, blocks, tables, allow, sink, sums: PhantomData });
 }
 
-struct Scan<'a, K, const U16: bool> {
+struct Scan<'a, K, T, const QUERIES: usize, const BLOCKS: usize> {
     codes: &'a CodeBlocks,
     blocks: Range<usize>,
     tables: &'a [&'a [Pair]],
     allow: Option<&'a [u64]>,
     sink: &'a mut K,
+    sums: PhantomData<T>,
 }
 
-impl<K, const U16: bool> Scan<'_, K, U16> {
-    #[inline(always)]
-    fn wanted<const B: usize>(&self, first: usize) -> [u64; B] {
-        std::array::from_fn(|b| wanted(self.codes.rows(), self.allow, first + b))
-    }
-}
-
-impl<K: Sink<u8>> Scan<'_, K, false> {
+impl<T: Sum, K: Sink<T>, const QUERIES: usize, const BLOCKS: usize> Scan<'_, K, T, QUERIES, BLOCKS> {
     #[inline(always)]
     fn group<S: Simd, const Q: usize, const B: usize>(&mut self, s: S, query: usize, first: usize) {
-        let wanted = self.wanted::<B>(first);
+        let wanted: [u64; B] = std::array::from_fn(|b| wanted(self.codes.rows(), self.allow, first + b));
         if wanted == [0; B] {
             return;
         }
@@ -72,9 +64,9 @@ impl<K: Sink<u8>> Scan<'_, K, false> {
         let lines: [&[[u8; 64]]; B] = std::array::from_fn(|b| &self.codes.block(first + b)[..columns]);
         let tables: [&[Pair]; Q] = std::array::from_fn(|q| &self.tables[query + q][..columns]);
         let nibble = s.splat_byte(15);
-        let mut sums = [[s.splat_byte(0); B]; Q];
+        let mut sums = [[T::zero(s); B]; Q];
         for j in 0..columns {
-            let mut at = [[s.splat_byte(0); 2]; B];
+            let mut at = [[nibble; 2]; B];
             for b in 0..B {
                 let code = s.load_bytes(&lines[b][j]);
                 at[b] = [s.and(code, nibble), s.and(s.shr::<4>(code), nibble)];
@@ -83,29 +75,22 @@ impl<K: Sink<u8>> Scan<'_, K, false> {
                 for half in 0..2 {
                     let table = s.table(&tables[q][j][half]);
                     for b in 0..B {
-                        sums[q][b] = s.adds_u8(sums[q][b], s.look_up(table, at[b][half]));
+                        sums[q][b] = T::add(s, sums[q][b], s.look_up(table, at[b][half]));
                     }
                 }
             }
         }
         for (q, sums) in sums.into_iter().enumerate() {
-            for b in 0..B {
-                let mask = wanted[b] & s.at_most_u8(sums[b], self.sink.threshold(query + q, first + b));
-                if mask != 0 {
-                    let mut out = [0; 64];
-                    s.store_bytes(sums[b], &mut out);
-                    self.sink.block(query + q, first + b, mask, &out);
-                }
-            }
+            offer_lanes::<S, T, K, B>(s, self.sink, query + q, first, wanted, sums);
         }
     }
 
     #[inline(always)]
-    fn queries<S: Simd, const FOUR: usize, const B: usize>(&mut self, s: S, at: usize) {
+    fn queries<S: Simd, const Q: usize, const B: usize>(&mut self, s: S, at: usize) {
         let mut query = 0;
-        while query + FOUR <= self.tables.len() {
-            self.group::<S, FOUR, B>(s, query, at);
-            query += FOUR;
+        while query + Q <= self.tables.len() {
+            self.group::<S, Q, B>(s, query, at);
+            query += Q;
         }
         while query < self.tables.len() {
             self.group::<S, 1, B>(s, query, at);
@@ -114,54 +99,20 @@ impl<K: Sink<u8>> Scan<'_, K, false> {
     }
 }
 
-impl<K: Sink<u8>> WithSimd for Scan<'_, K, false> {
+impl<T: Sum, K: Sink<T>, const QUERIES: usize, const BLOCKS: usize> WithSimd for Scan<'_, K, T, QUERIES, BLOCKS> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
         let mut at = self.blocks.start;
         if S::WIDE {
-            while at + 4 <= self.blocks.end {
-                self.queries::<S, 4, 4>(s, at);
-                at += 4;
+            while at + BLOCKS <= self.blocks.end {
+                self.queries::<S, QUERIES, BLOCKS>(s, at);
+                at += BLOCKS;
             }
         }
         while at < self.blocks.end {
             self.queries::<S, 2, 1>(s, at);
             at += 1;
-        }
-    }
-}
-
-impl<K: Sink<u16>> WithSimd for Scan<'_, K, true> {
-    type Out = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let nibble = s.splat_byte(15);
-        let low = s.load_bytes(&LOW_BYTES);
-        for block in self.blocks.clone() {
-            let [wanted] = self.wanted::<1>(block);
-            if wanted == 0 {
-                continue;
-            }
-            for (query, table) in self.tables.iter().enumerate() {
-                let (mut even, mut odd) = ([s.splat_byte(0); 2], [s.splat_byte(0); 2]);
-                for (line, table) in self.codes.block(block).iter().zip(*table) {
-                    let code = s.load_bytes(line);
-                    let at = [s.and(code, nibble), s.and(s.shr::<4>(code), nibble)];
-                    for half in 0..2 {
-                        let found = s.look_up(s.table(&table[half]), at[half]);
-                        even[half] = s.adds_u16(even[half], s.and(found, low));
-                        odd[half] = s.adds_u16(odd[half], s.and(s.shr::<8>(found), low));
-                    }
-                }
-                let (even, odd) = (s.adds_u16(even[0], even[1]), s.adds_u16(odd[0], odd[1]));
-                let mask = wanted & s.at_most_u16(even, odd, self.sink.threshold(query, block));
-                if mask != 0 {
-                    let mut out = [0; 64];
-                    s.store_u16(even, odd, &mut out);
-                    self.sink.block(query, block, mask, &out);
-                }
-            }
         }
     }
 }

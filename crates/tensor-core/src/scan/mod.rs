@@ -10,6 +10,7 @@ mod hamming;
 pub mod lut4;
 pub mod lut8;
 mod search;
+mod sum;
 mod tables;
 
 pub use blocks::CodeBlocks;
@@ -17,6 +18,12 @@ pub use dot::dot;
 pub use hamming::hamming;
 pub use search::{Width, top_k_lut};
 pub use tables::{Lut, Tables};
+
+use crate::simd::Simd;
+use sum::Sum;
+
+/// Vectors of a block.
+pub const BLOCK: usize = 64;
 
 /// Where the sums of a scan go. Blocks come in ascending order for each query; queries take turns.
 pub trait Sink<T> {
@@ -55,6 +62,24 @@ fn wanted(rows: usize, allow: Option<&[u64]>, block: usize) -> u64 {
     let there = rows.saturating_sub(64 * block);
     let valid = if there >= 64 { u64::MAX } else { (1 << there) - 1 };
     valid & allow.map_or(u64::MAX, |allow| allow.get(block).copied().unwrap_or(0))
+}
+
+/// Offers the sums of some blocks of a query to the sink, from the registers that they were made in.
+#[inline(always)]
+fn offer_lanes<S: Simd, T: Sum, K: Sink<T>, const B: usize>(
+    s: S,
+    sink: &mut K,
+    query: usize,
+    first: usize,
+    wanted: [u64; B],
+    sums: [T::Lanes<S>; B],
+) {
+    for b in 0..B {
+        let mask = wanted[b] & T::at_most(s, sums[b], sink.threshold(query, first + b));
+        if mask != 0 {
+            sink.block(query, first + b, mask, &T::store(s, sums[b]));
+        }
+    }
 }
 
 /// Offers the sums of one block to the sink, for the kinds whose sums lie in memory.
