@@ -1,6 +1,5 @@
 //! The rows of an index: added, removed, updated, packed together again.
 
-use crate::blocks::unpack;
 use crate::error::Error;
 use crate::list::List;
 use crate::metric::Metric;
@@ -292,8 +291,8 @@ impl Index {
         };
         let layout = coder.layout();
         let (mut bytes, mut codes, mut g) = (vec![0; layout.columns()], vec![0; layout.tables], vec![0.0; dim]);
-        list.codes.get(place, &mut bytes);
-        unpack(layout, &bytes, &mut codes);
+        list.codes.get(place, &mut bytes).expect("a place of this list");
+        layout.unpack(&bytes, &mut codes);
         coder.quantizer().decode(&codes, &mut g);
         let factor = list.factor.as_ref().map_or(1.0, |s| s.get(place));
         let shift = list.shift.as_ref().map_or(0.0, |s| s.get(place));

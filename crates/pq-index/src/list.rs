@@ -1,9 +1,11 @@
 //! The rows of one list.
 
-use crate::blocks::{CodeBlocks, pack};
 use crate::model::{Encoded, Model, Sides};
 use crate::norm::Side;
 use crate::quantizer::Coder;
+use scant_tensor_core::scan::CodeBlocks;
+
+const OF_MODEL: &str = "codes of one model have the same columns";
 
 #[derive(Clone, Debug)]
 pub(crate) struct List {
@@ -40,8 +42,8 @@ impl List {
         };
         let layout = coder.layout();
         let mut bytes = vec![0; layout.columns()];
-        pack(layout, &encoded.codes[i * layout.tables..][..layout.tables], &mut bytes);
-        self.codes.push(&bytes);
+        layout.pack(&encoded.codes[i * layout.tables..][..layout.tables], &mut bytes);
+        self.codes.push(&bytes).expect(OF_MODEL);
         for (side, values) in [(&mut self.factor, &encoded.factor), (&mut self.shift, &encoded.shift), (&mut self.norm, &encoded.norm)] {
             if let Some(side) = side {
                 side.push(values[i]);
@@ -53,7 +55,11 @@ impl List {
     pub(crate) fn keep(&mut self, places: &[usize], dim: usize, number: impl Fn(u32) -> u32) {
         self.rows = places.iter().map(|p| number(self.rows[*p])).collect();
         if self.full.is_empty() {
-            self.codes.keep(places);
+            let (mut kept, mut code) = (CodeBlocks::new(self.codes.columns()), vec![0; self.codes.columns()]);
+            for place in places {
+                self.codes.get(*place, &mut code).and_then(|()| kept.push(&code)).expect("a place of this list");
+            }
+            self.codes = kept;
         } else {
             self.full = places.iter().flat_map(|p| self.full[p * dim..][..dim].to_vec()).collect();
         }
@@ -65,7 +71,7 @@ impl List {
     /// Appends another list of the same model, whose rows come after `first`.
     pub(crate) fn extend(&mut self, other: &List, first: u32) {
         self.rows.extend(other.rows.iter().map(|row| first + row));
-        self.codes.extend(&other.codes);
+        self.codes.extend_from(&other.codes).expect(OF_MODEL);
         self.full.extend_from_slice(&other.full);
         let mine = [&mut self.factor, &mut self.shift, &mut self.norm];
         for (mine, theirs) in mine.into_iter().zip([&other.factor, &other.shift, &other.norm]) {

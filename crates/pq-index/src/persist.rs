@@ -4,7 +4,6 @@
 //! `codes` `[blocks, columns, 64]` list after list, `full` `[n, dim]` instead of codes, `factor`, `shift`, `norm`, `ids` `[n]`, `live` (a word for
 //! each 64 rows), `attr.{i}` and `attr.{i}.offset`.
 
-use crate::blocks::{BLOCK, CodeBlocks};
 use crate::error::Error;
 use crate::index::Index;
 use crate::list::List;
@@ -16,6 +15,7 @@ use ndarray::{Array2, Axis};
 use scant_tensor_core::file::{Crc32c, Dtype, Element, File, Writer};
 use scant_tensor_core::kmeans::Nearest;
 use scant_tensor_core::retrieve::{Bitmap, Column, Columns};
+use scant_tensor_core::scan::{BLOCK, CodeBlocks};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -233,7 +233,7 @@ impl Index {
             loaded.push(List {
                 rows: of_lists[first..last].to_vec(),
                 codes: match &codes {
-                    Some(codes) => CodeBlocks::from_bytes(width, last - first, codes.slice(begin..end))?,
+                    Some(codes) => CodeBlocks::from_bytes(last - first, width, codes.slice(begin..end))?,
                     None => CodeBlocks::new(width),
                 },
                 full: full.as_ref().map_or(vec![], |full| full[first * dim..last * dim].to_vec()),

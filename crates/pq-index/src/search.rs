@@ -1,6 +1,5 @@
 //! Searching: choose lists, look the codes up, keep the best.
 
-use crate::blocks::{BLOCK, sums};
 use crate::error::Error;
 use crate::flat::keys;
 use crate::index::Index;
@@ -11,6 +10,7 @@ use crate::rerank::{Reranker, rerank};
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use rayon::prelude::*;
 use scant_tensor_core::retrieve::{Bitmap, Filter, Hit, TopK};
+use scant_tensor_core::scan::{BLOCK, Lut};
 
 /// How to search; the default is the index's own number of lists, without filter and re-ranking.
 #[derive(Clone, Copy, Default)]
@@ -35,8 +35,8 @@ pub struct Rerank<'a> {
 /// What a query needs for every list.
 struct Prepared<'a> {
     q: ArrayView1<'a, f32>,
-    /// Entries that add up to the key, less what is the list's.
-    tables: Vec<f32>,
+    /// Entries that add up to the key, less what is the list's. None if vectors are kept as they are.
+    lut: Option<Lut>,
     /// Times the shift of a vector.
     sum: f32,
     /// What is the same for all.
@@ -48,8 +48,8 @@ impl Index {
     /// are sums of f32 look-ups in a fixed order. Queries run in parallel; nothing depends on how many do.
     ///
     /// # Errors
-    /// [`Error::KZero`]; [`Error::DimMismatch`], [`Error::NonFinite`] or [`Error::ZeroVector`] for a query; [`Error::Filter`]; what the
-    /// reranker says.
+    /// [`Error::KZero`]; [`Error::DimMismatch`], [`Error::NonFinite`] or [`Error::ZeroVector`] for a query, [`Error::Core`] for one so large that its
+    /// products overflow; [`Error::Filter`]; what the reranker says.
     pub fn search(&self, q: ArrayView2<'_, f32>, k: usize, options: &SearchOptions<'_>) -> Result<Vec<Vec<Hit>>, Error> {
         if k == 0 {
             return Err(Error::KZero);
@@ -59,7 +59,7 @@ impl Index {
         let allowed = self.allowed(options.filter)?;
         let one = |i: usize| {
             let stage = options.rerank.map_or(k, |r| r.candidates.max(k));
-            let best = self.search_one(rotated.row(i), stage, options, allowed.as_ref());
+            let best = self.search_one(rotated.row(i), stage, options, allowed.as_ref())?;
             let order = self.metric().order();
             let hits: Vec<Hit> = best.into_sorted().into_iter().map(|(key, id)| Hit { id, score: order.key(key) }).collect();
             match options.rerank {
@@ -85,9 +85,9 @@ impl Index {
         Ok(Some(rows))
     }
 
-    fn search_one(&self, q: ArrayView1<'_, f32>, k: usize, options: &SearchOptions<'_>, allowed: Option<&Bitmap>) -> TopK {
+    fn search_one(&self, q: ArrayView1<'_, f32>, k: usize, options: &SearchOptions<'_>, allowed: Option<&Bitmap>) -> Result<TopK, Error> {
         let mut best = TopK::new(k);
-        let prepared = self.prepare(q);
+        let prepared = self.prepare(q)?;
         let nprobe = options.nprobe.unwrap_or(self.model.config.nprobe).max(1);
         let enough = if options.filter.is_some() { k.saturating_mul(4) } else { 0 };
         let mut matched = 0;
@@ -97,7 +97,7 @@ impl Index {
             }
             matched += self.scan(&self.lists[l], key, &prepared, allowed, &mut best);
         }
-        best
+        Ok(best)
     }
 
     /// Lists that hold anything, the nearest first, with their keys.
@@ -108,18 +108,19 @@ impl Index {
         order
     }
 
-    fn prepare<'a>(&self, q: ArrayView1<'a, f32>) -> Prepared<'a> {
+    fn prepare<'a>(&self, q: ArrayView1<'a, f32>) -> Result<Prepared<'a>, Error> {
         let model = &*self.model;
-        let mut prepared = Prepared { q, tables: vec![], sum: 0.0, base: 0.0 };
-        let Some(coder) = &model.coder else { return prepared };
+        let mut prepared = Prepared { q, lut: None, sum: 0.0, base: 0.0 };
+        let Some(coder) = &model.coder else { return Ok(prepared) };
         let (quantizer, layout) = (coder.quantizer(), coder.layout());
         let mut query = q.to_vec();
         if model.relative() {
             query.iter_mut().zip(model.centroids.row(0)).for_each(|(q, c)| *q -= c);
         }
-        prepared.tables = vec![0.0; layout.tables * layout.entries()];
-        if Model::by_distance(&model.config, coder) && quantizer.distances(&query, &mut prepared.tables) {
-            return prepared;
+        let mut tables = vec![0.0; layout.tables * layout.entries()];
+        if Model::by_distance(&model.config, coder) && quantizer.distances(&query, &mut tables) {
+            prepared.lut = Some(Lut::new(layout.width(), tables)?);
+            return Ok(prepared);
         }
         if model.config.metric == Metric::L2 && !model.config.residual {
             prepared.base = query.iter().map(|v| v * v).sum();
@@ -127,27 +128,27 @@ impl Index {
         let times = if model.config.metric == Metric::L2 { -2.0 } else { -1.0 };
         query.iter_mut().for_each(|v| *v *= times);
         prepared.sum = query.iter().sum();
-        quantizer.products(&query, &mut prepared.tables);
-        prepared
+        quantizer.products(&query, &mut tables);
+        prepared.lut = Some(Lut::new(layout.width(), tables)?);
+        Ok(prepared)
     }
 
     /// Offers the rows of a list; returns how many may be found.
     fn scan(&self, list: &List, list_key: f32, prepared: &Prepared<'_>, allowed: Option<&Bitmap>, best: &mut TopK) -> usize {
         let model = &*self.model;
-        let Some(coder) = &model.coder else {
+        let (Some(coder), Some(lut)) = (&model.coder, &prepared.lut) else {
             return self.scan_full(list, prepared, allowed, best);
         };
-        let layout = coder.layout();
         let adds_list = model.config.residual && !Model::by_distance(&model.config, coder);
         let base = if adds_list { list_key } else { prepared.base };
         let mut matched = 0;
-        for (b, block) in list.codes.blocks().enumerate() {
+        for b in 0..list.codes.blocks() {
             let word = self.word(list, b, allowed);
             if word == 0 {
                 continue;
             }
             matched += word.count_ones() as usize;
-            let mut keys = sums(layout, &prepared.tables, block);
+            let mut keys = lut.sums(list.codes.block(b));
             let lanes = (list.len() - b * BLOCK).min(BLOCK);
             for (lane, key) in keys.iter_mut().enumerate().take(lanes) {
                 let place = b * BLOCK + lane;

@@ -12,6 +12,7 @@ mod scalar;
 
 use crate::error::Error;
 use ndarray::ArrayView2;
+use scant_tensor_core::scan::Width;
 
 pub use kind::{Coder, QuantizerKind};
 pub use lvq::Lvq;
@@ -38,6 +39,29 @@ impl Layout {
     /// Bytes that the codes of a vector take.
     pub fn columns(&self) -> usize {
         (self.tables * self.bits as usize).div_ceil(8)
+    }
+
+    /// As scans call it.
+    pub(crate) fn width(&self) -> Width {
+        if self.bits == 8 { Width::Eight } else { Width::Four }
+    }
+
+    /// Codes, a byte each, as the bytes that are stored: two codes of 4 bits share one, the first in the low half.
+    pub(crate) fn pack(&self, codes: &[u8], bytes: &mut [u8]) {
+        match self.width() {
+            Width::Eight => bytes.copy_from_slice(codes),
+            Width::Four => {
+                bytes.iter_mut().zip(codes.chunks(2)).for_each(|(byte, pair)| *byte = pair[0] | pair.get(1).map_or(0, |high| high << 4));
+            }
+        }
+    }
+
+    /// Undoes [`pack`](Layout::pack).
+    pub(crate) fn unpack(&self, bytes: &[u8], codes: &mut [u8]) {
+        match self.width() {
+            Width::Eight => codes.copy_from_slice(bytes),
+            Width::Four => codes.iter_mut().enumerate().for_each(|(j, code)| *code = bytes[j / 2] >> (4 * (j % 2)) & 15),
+        }
     }
 }
 

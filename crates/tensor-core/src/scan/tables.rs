@@ -63,6 +63,25 @@ impl Lut {
         sum
     }
 
+    /// As [`rescore`](Self::rescore), of all 64 rows of a block.
+    pub fn sums(&self, block: &[[u8; 64]]) -> [f32; 64] {
+        let mut sums = [0.0; 64];
+        match self.width {
+            Width::Eight => {
+                for (table, line) in self.values.as_chunks::<256>().0.iter().zip(block) {
+                    sums.iter_mut().zip(line).for_each(|(sum, code)| *sum += table[usize::from(*code)]);
+                }
+            }
+            Width::Four => {
+                for (j, table) in self.values.as_chunks::<16>().0.iter().enumerate() {
+                    let shift = 4 * (j % 2);
+                    sums.iter_mut().zip(&block[j / 2]).for_each(|(sum, code)| *sum += table[usize::from(code >> shift & 15)]);
+                }
+            }
+        }
+        sums
+    }
+
     /// As [`rescore`](Self::rescore), of a row of blocks.
     ///
     /// # Panics
