@@ -16,10 +16,11 @@ type Pair = (&'static str, &'static str);
 const GRIDS: [Pair; 6] = [
     ("gptq-4-g64", "rtn-4-g64"),
     ("awq-4-g64", "rtn-4-g64"),
-    ("hqq-4-g64", "rtn-4-g64"),
     ("gptq-3-g64", "rtn-3-g64"),
     ("awq-3-g64", "rtn-3-g64"),
+    // Where steps are coarse: at 4 bits there is little for a better zero point to win.
     ("hqq-3-g64", "rtn-3-g64"),
+    ("hqq-2-g64", "rtn-2-g64"),
 ];
 const BLOCKS: [Pair; 5] =
     [("q2_k", "q2_k-plain"), ("q3_k", "q3_k-plain"), ("q4_k", "q4_k-plain"), ("q5_k", "q5_k-plain"), ("q4_0", "q4_0-plain")];
@@ -28,7 +29,7 @@ pub(crate) fn embedded() -> Result<()> {
     let model = open(data::embedded_model())?;
     let tokenizer = model.tokenizer()?;
     let calibration = sequences::of_stories(tokenizer, CALIBRATION_SEEDS, 64, 512)?;
-    run(&model, &calibration, &sequences::of_stories(tokenizer, HELD_OUT_SEEDS, 100, 512)?, &[&GRIDS[..], &BLOCKS[..]].concat())
+    run(&model, &calibration, &sequences::of_stories(tokenizer, HELD_OUT_SEEDS, 200, 512)?, &[&GRIDS[..], &BLOCKS[..]].concat())
 }
 
 fn run(model: &Model, calibration: &[Vec<u32>], test: &[Vec<u32>], pairs: &[Pair]) -> Result<()> {

@@ -96,7 +96,7 @@ const CHECKS: &[Check] = &[
     },
     Check {
         name: "lambada",
-        says: "SmolLM2 knows last words of LAMBADA, and with 8-bit activations, and with GPTQ at 4 bits, not fewer by more than chance",
+        says: "SmolLM2 knows last words of LAMBADA, with 8-bit activations not fewer by more than chance; and what GPTQ at 4 bits costs",
         needs: &[SMOLLM2, CALIBRATION, LAMBADA],
         quick: false,
         run: lambada::run,
