@@ -43,6 +43,7 @@ mod persist;
 pub mod quantizer;
 mod rerank;
 mod rotation;
+mod scan;
 mod search;
 mod shard;
 pub mod source;
