@@ -38,7 +38,6 @@ mod metric;
 mod model;
 mod norm;
 mod opq;
-mod orthogonal;
 mod persist;
 pub mod quantizer;
 mod rerank;
