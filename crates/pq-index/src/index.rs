@@ -64,8 +64,7 @@ impl BytesPerVector {
 
 impl Index {
     pub(crate) fn empty(model: Arc<Model>) -> Index {
-        let columns = List::columns(&model);
-        let lists = (0..model.config.lists).map(|_| List::new(columns, &model.sides)).collect();
+        let lists = (0..model.config.lists).map(|_| List::new(&model)).collect();
         Index { model, lists, ids: vec![], live: Bitmap::default(), columns: Columns::default(), by_id: None }
     }
 

@@ -1,6 +1,6 @@
 //! The rows of one list.
 
-use crate::model::{Encoded, Model, Sides};
+use crate::model::{Encoded, Model};
 use crate::norm::Side;
 use crate::quantizer::Coder;
 use scant_tensor_core::scan::{BLOCK, CodeBlocks};
@@ -13,11 +13,13 @@ pub(crate) struct Extremes {
     pub(crate) factor: [f32; 2],
     pub(crate) shift: [f32; 2],
     pub(crate) norm: [f32; 2],
+    /// How far codes that are summed by products are away from 128.
+    pub(crate) radius: f32,
 }
 
 impl Extremes {
     /// Of rows that differ in their codes alone.
-    pub(crate) const NONE: Extremes = Extremes { factor: [1.0; 2], shift: [0.0; 2], norm: [0.0; 2] };
+    pub(crate) const NONE: Extremes = Extremes { factor: [1.0; 2], shift: [0.0; 2], norm: [0.0; 2], radius: 0.0 };
 }
 
 #[derive(Clone, Debug)]
@@ -30,14 +32,23 @@ pub(crate) struct List {
     pub(crate) factor: Option<Side>,
     pub(crate) shift: Option<Side>,
     pub(crate) norm: Option<Side>,
-    /// Of each block; empty if there is nothing beside the codes.
+    /// Of each block; empty if rows differ in table entries alone.
     pub(crate) extremes: Vec<Extremes>,
 }
 
 impl List {
-    pub(crate) fn new(columns: usize, sides: &Sides) -> List {
+    pub(crate) fn new(model: &Model) -> List {
+        let sides = &model.sides;
         let [factor, shift, norm] = [sides.factor, sides.shift, sides.norm].map(|p| p.map(Side::new));
-        List { rows: vec![], codes: CodeBlocks::new(columns), full: vec![], factor, shift, norm, extremes: vec![] }
+        List {
+            rows: vec![],
+            codes: List::blocks(model, CodeBlocks::new(List::columns(model))),
+            full: vec![],
+            factor,
+            shift,
+            norm,
+            extremes: vec![],
+        }
     }
 
     /// The key of a row whose look-ups add up to `key`; `sum` is the query's, `base` what all rows have.
@@ -55,29 +66,56 @@ impl List {
         key + base
     }
 
+    /// As [`key`](Self::key), of a whole block.
+    #[inline]
+    pub(crate) fn keys(&self, block: usize, keys: &mut [f32; BLOCK], sum: f32, base: f32) {
+        let mut beside = [0.0; BLOCK];
+        if let Some(factor) = &self.factor {
+            factor.fill(block * BLOCK, &mut beside);
+            keys.iter_mut().zip(&beside).for_each(|(key, factor)| *key *= factor);
+        }
+        if let Some(shift) = &self.shift {
+            shift.fill(block * BLOCK, &mut beside);
+            keys.iter_mut().zip(&beside).for_each(|(key, shift)| *key += shift * sum);
+        }
+        if let Some(norm) = &self.norm {
+            norm.fill(block * BLOCK, &mut beside);
+            keys.iter_mut().zip(&beside).for_each(|(key, norm)| *key += norm);
+        }
+        keys.iter_mut().for_each(|key| *key += base);
+    }
+
     /// Makes the extremes from block `first` on anew.
     pub(crate) fn bound(&mut self, first: usize) {
         self.extremes.truncate(first);
-        if self.factor.is_none() && self.shift.is_none() && self.norm.is_none() {
+        if self.factor.is_none() && self.shift.is_none() && self.norm.is_none() && !self.codes.is_in_quads() {
             return;
         }
         for block in first..self.len().div_ceil(BLOCK) {
             let places = block * BLOCK..(block * BLOCK + BLOCK).min(self.len());
             let of = |side: &Option<Side>, none: [f32; 2]| match side {
                 None => none,
-                Some(side) => places.clone().map(|p| side.get(p)).fold([f32::INFINITY, f32::NEG_INFINITY], |[a, b], v| [a.min(v), b.max(v)]),
+                Some(side) => {
+                    places.clone().map(|p| side.get(p)).fold([f32::INFINITY, f32::NEG_INFINITY], |[a, b], v| [a.min(v), b.max(v)])
+                }
             };
             let none = Extremes::NONE;
             self.extremes.push(Extremes {
                 factor: of(&self.factor, none.factor),
                 shift: of(&self.shift, none.shift),
                 norm: of(&self.norm, none.norm),
+                radius: if self.codes.is_in_quads() { self.codes.radius(block) } else { 0.0 },
             });
         }
     }
 
     pub(crate) fn columns(model: &Model) -> usize {
         model.coder.as_ref().map_or(0, |c: &Coder| c.layout().columns())
+    }
+
+    /// Blocks in the order that this model's codes are summed in.
+    pub(crate) fn blocks(model: &Model, blocks: CodeBlocks) -> CodeBlocks {
+        if model.coder.as_ref().is_some_and(|c| c.layout().linear) { blocks.in_quads() } else { blocks }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -107,6 +145,9 @@ impl List {
         self.rows = places.iter().map(|p| number(self.rows[*p])).collect();
         if self.full.is_empty() {
             let (mut kept, mut code) = (CodeBlocks::new(self.codes.columns()), vec![0; self.codes.columns()]);
+            if self.codes.is_in_quads() {
+                kept = kept.in_quads();
+            }
             for place in places {
                 self.codes.get(*place, &mut code).and_then(|()| kept.push(&code)).expect("a place of this list");
             }

@@ -67,7 +67,7 @@ impl Model {
     pub(crate) fn by_distance(config: &Config, coder: &Coder) -> bool {
         let splits = match coder {
             Coder::Product(_) => true,
-            Coder::Scalar(_) => !matches!(config.quantizer, QuantizerKind::Scalar { bits: 6 }),
+            Coder::Scalar(_) => !matches!(config.quantizer, QuantizerKind::Scalar { bits: 6 | 8 }),
             _ => false,
         };
         config.metric == Metric::L2 && splits && !config.norm_factor && (config.lists == 1 || !config.residual)

@@ -3,6 +3,7 @@
 use crate::error::Error;
 use half::f16;
 use scant_tensor_core::file::{Bytes, Dtype, File, Writer};
+use scant_tensor_core::scan::BLOCK;
 
 /// How a number is stored.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -106,6 +107,19 @@ impl Side {
             Precision::F32 => self.data.as_chunks().0.get(row).map_or(0.0, |b| f32::from_le_bytes(*b)),
             Precision::Half { scale } => self.data.as_chunks().0.get(row).map_or(0.0, |b| f16::from_le_bytes(*b).to_f32() * scale),
             Precision::Log8 { .. } => self.table[usize::from(self.data[row])],
+        }
+    }
+
+    /// The numbers of a block of rows, those past the last one as they were.
+    #[inline]
+    pub(crate) fn fill(&self, first: usize, out: &mut [f32; BLOCK]) {
+        let data = &self.data[first * self.precision.size()..];
+        match self.precision {
+            Precision::F32 => out.iter_mut().zip(data.as_chunks().0).for_each(|(out, b)| *out = f32::from_le_bytes(*b)),
+            Precision::Half { scale } => {
+                out.iter_mut().zip(data.as_chunks().0).for_each(|(out, b)| *out = f16::from_le_bytes(*b).to_f32() * scale);
+            }
+            Precision::Log8 { .. } => out.iter_mut().zip(data).for_each(|(out, code)| *out = self.table[usize::from(*code)]),
         }
     }
 

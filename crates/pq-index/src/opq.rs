@@ -1,10 +1,10 @@
 //! Optimized product quantization, non-parametric (Ge and others 2013).
 
 use crate::error::Error;
-use scant_tensor_core::linalg;
 use crate::quantizer::{ProductQuantizer, Quantizer};
 use crate::rotation::Rotation;
 use ndarray::{Array2, ArrayView2, Axis};
+use scant_tensor_core::linalg;
 
 /// Alternations of codebooks and rotation.
 const ROUNDS: usize = 16;

@@ -233,7 +233,7 @@ impl Index {
             let mut list = List {
                 rows: of_lists[first..last].to_vec(),
                 codes: match &codes {
-                    Some(codes) => CodeBlocks::from_bytes(last - first, width, codes.slice(begin..end))?,
+                    Some(codes) => List::blocks(&model, CodeBlocks::from_bytes(last - first, width, codes.slice(begin..end))?),
                     None => CodeBlocks::new(width),
                 },
                 full: full.as_ref().map_or(vec![], |full| full[first * dim..last * dim].to_vec()),

@@ -1,12 +1,12 @@
-//! One pass over a list for several queries: integer sums of look-ups choose the rows, f32 look-ups score them.
+//! One pass over a list for several queries: integer sums choose the rows, f32 sums score them.
 //!
-//! The integer sums bound the f32 ones from below (tensor-core's [`Tables`]), and keys grow with the sums, so a row whose bound is above the k-th
+//! The integer sums bound the f32 ones from below (tensor-core's [`Tables`] and [`Weights`]), and keys grow with the sums, so a row whose bound is above the k-th
 //! best key so far cannot be among the best: what is found is what scoring every row would find, bit for bit.
 
 use crate::list::{Extremes, List};
 use scant_tensor_core::isa::Isa;
 use scant_tensor_core::retrieve::TopK;
-use scant_tensor_core::scan::{BLOCK, Lut, Sink, Tables, lut4, lut8};
+use scant_tensor_core::scan::{BLOCK, CodeBlocks, Lut, Sink, Tables, Weights, dot, lut4, lut8};
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -14,6 +14,8 @@ use std::ops::Range;
 const SAMPLE: usize = 25;
 /// Blocks of a list that is long.
 const LONG: usize = 4 * SAMPLE;
+/// So many rows of a block are bounded faster all at once than one by one.
+const MANY: u32 = 16;
 /// Up to so many tables the rounding, half a step each, leaves enough of 254 steps.
 const NARROW: usize = 64;
 
@@ -21,12 +23,21 @@ const NARROW: usize = 64;
 pub(crate) struct Prepared<'a> {
     /// In the space of the codes.
     pub(crate) q: &'a [f32],
-    /// Entries that add up to the key, less what is the row's and the list's. None if vectors are kept as they are.
-    pub(crate) lut: Option<(Lut, Tables)>,
+    pub(crate) worth: Worth,
     /// Times the shift of a row.
     pub(crate) sum: f32,
     /// The part of the key that is the same for all rows of all lists.
     pub(crate) base: f32,
+}
+
+/// What the codes of a row are worth to a query: its key, less what is beside the codes and what is the list's.
+pub(crate) enum Worth {
+    /// Vectors are kept as they are.
+    Whole,
+    /// Entries that add up, and the integers that bound them.
+    Tables(Lut, Tables),
+    /// Products that add up.
+    Linear(Weights),
 }
 
 /// A query at a list.
@@ -74,48 +85,50 @@ impl Rows<'_> {
         masked(|block| block % SAMPLE != 0)
     }
 
-    /// With sums that stop at 255, in steps that reach the k-th key, where there is one and rows differ in their codes alone; else with wide sums.
     fn pass(&self, visits: &mut [Visit<'_>]) {
-        let mut narrow = vec![];
-        if self.blocks.len() >= LONG && self.list.extremes.is_empty() {
-            for visit in visits.iter() {
-                let Some((lut, _)) = &visit.query.lut else { return };
-                let most = most(&Extremes::NONE, visit, visit.best.worst());
-                if lut.m() <= NARROW && most.is_finite() {
-                    narrow.push(Tables::up_to(lut, most));
-                }
-            }
-        }
-        let is_narrow = narrow.len() == visits.len();
-        let mut queries: Vec<Query<'_, '_>> = vec![];
+        let narrow = self.narrow(visits);
+        let mut queries = vec![];
         for (i, visit) in visits.iter_mut().enumerate() {
-            let Some((lut, wide)) = &visit.query.lut else { return };
-            let tables = if is_narrow { &narrow[i] } else { wide };
-            queries.push(Query { visit, lut, tables, tau: f32::INFINITY, threshold: 0 });
+            let sums = match &visit.query.worth {
+                Worth::Whole => return,
+                Worth::Tables(lut, wide) => Sums::Tables(lut, narrow.as_ref().map_or(wide, |narrow| &narrow[i])),
+                Worth::Linear(weights) => Sums::Linear(weights),
+            };
+            queries.push(Query { visit, sums, tau: f32::INFINITY, threshold: 0 });
         }
         queries.iter_mut().for_each(Query::lower);
         let (isa, codes, blocks, allow) = (Isa::best(), &self.list.codes, self.blocks.clone(), self.allow.as_deref());
-        let tables: Vec<&Tables> = queries.iter().map(|q| q.tables).collect();
-        let mut sink = Survivors { rows: self, queries: &mut queries };
-        if tables.first().is_some_and(|t| !t.four().is_empty()) {
-            let tables: Vec<_> = tables.iter().map(|t| t.four()).collect();
-            if is_narrow {
-                lut4::scan_u8(isa, codes, blocks, &tables, allow, &mut sink)
-            } else {
-                lut4::scan_u16(isa, codes, blocks, &tables, allow, &mut sink)
-            }
-        } else {
-            let tables: Vec<_> = tables.iter().map(|t| t.eight()).collect();
-            if is_narrow {
-                lut8::scan_u8(isa, codes, blocks, &tables, allow, &mut sink)
-            } else {
-                lut8::scan_u16(isa, codes, blocks, &tables, allow, &mut sink)
-            }
+        let sums: Vec<Sums<'_>> = queries.iter().map(|q| q.sums).collect();
+        let digits: Vec<&[i8]> = sums.iter().filter_map(Sums::digits).collect();
+        let eight: Vec<&[[u8; 256]]> = sums.iter().filter_map(|s| s.tables().map(Tables::eight)).filter(|t| !t.is_empty()).collect();
+        let four: Vec<&[lut4::Pair]> = sums.iter().filter_map(|s| s.tables().map(Tables::four)).filter(|t| !t.is_empty()).collect();
+        let sink = &mut Survivors { rows: self, queries: &mut queries };
+        match (digits.is_empty(), eight.is_empty(), narrow.is_some()) {
+            (false, ..) => dot(isa, codes.as_bytes(), codes.rows(), blocks, &digits, allow, sink),
+            (_, false, true) => lut8::scan_u8(isa, codes, blocks, &eight, allow, sink),
+            (_, false, false) => lut8::scan_u16(isa, codes, blocks, &eight, allow, sink),
+            (_, _, true) => lut4::scan_u8(isa, codes, blocks, &four, allow, sink),
+            (_, _, false) => lut4::scan_u16(isa, codes, blocks, &four, allow, sink),
         }
+    }
+
+    /// Tables for sums that stop at 255, in steps that reach the k-th key, where every query has one and rows differ in table entries alone.
+    fn narrow(&self, visits: &[Visit<'_>]) -> Option<Vec<Tables>> {
+        if self.blocks.len() < LONG || !self.list.extremes.is_empty() {
+            return None;
+        }
+        let of = |visit: &Visit<'_>| match &visit.query.worth {
+            Worth::Tables(lut, _) if lut.m() <= NARROW => {
+                let most = most(&Extremes::NONE, visit, visit.best.worst());
+                most.is_finite().then(|| Tables::up_to(lut, most))
+            }
+            _ => None,
+        };
+        visits.iter().map(of).collect()
     }
 }
 
-/// The largest sum of look-ups with which a row of the block may have a key of at most `tau`.
+/// The largest worth of codes with which a row of the block may have a key of at most `tau`.
 fn most(block: &Extremes, visit: &Visit<'_>, tau: f32) -> f64 {
     let [tau, base, sum] = [tau, visit.base, visit.query.sum].map(f64::from);
     let shift = block.shift.map(|shift| f64::from(shift) * sum);
@@ -128,21 +141,64 @@ fn most(block: &Extremes, visit: &Visit<'_>, tau: f32) -> f64 {
     if factor > 0.0 && !left.is_nan() { left / factor } else { f64::INFINITY }
 }
 
+/// How the codes of a row are summed.
+#[derive(Clone, Copy)]
+enum Sums<'a> {
+    Tables(&'a Lut, &'a Tables),
+    Linear(&'a Weights),
+}
+
+impl<'a> Sums<'a> {
+    fn tables(&self) -> Option<&'a Tables> {
+        if let Sums::Tables(_, tables) = self { Some(tables) } else { None }
+    }
+
+    fn digits(&self) -> Option<&'a [i8]> {
+        if let Sums::Linear(weights) = self { Some(weights.digits()) } else { None }
+    }
+
+    /// The largest integer that a row of the block worth `most` or less can have.
+    #[inline]
+    fn threshold(&self, most: f64, block: &Extremes) -> i64 {
+        match self {
+            Sums::Tables(_, tables) => tables.threshold(most).into(),
+            Sums::Linear(weights) => weights.threshold(most, block.radius.into()).into(),
+        }
+    }
+
+    /// `(bias, step)`: a row of the block is worth at least the bias and so many steps as its integer says.
+    #[inline]
+    fn bound(&self, block: &Extremes) -> (f64, f64) {
+        match self {
+            Sums::Tables(_, tables) => tables.bound(),
+            Sums::Linear(weights) => weights.bound(block.radius.into()),
+        }
+    }
+
+    /// What it is worth.
+    #[inline]
+    fn score(&self, codes: &CodeBlocks, place: usize) -> f32 {
+        match self {
+            Sums::Tables(lut, _) => lut.rescore(codes.block(place / BLOCK), place % BLOCK),
+            Sums::Linear(weights) => weights.score(codes, place),
+        }
+    }
+}
+
 /// A query, and what its integer sums may be.
 struct Query<'a, 'v> {
     visit: &'a mut Visit<'v>,
-    lut: &'a Lut,
-    tables: &'a Tables,
+    sums: Sums<'a>,
     /// The k-th key so far.
     tau: f32,
-    /// The largest sum that may belong to it, of rows that differ in their codes alone.
-    threshold: u32,
+    /// The largest sum that may belong to it, of rows that differ in table entries alone.
+    threshold: i64,
 }
 
 impl Query<'_, '_> {
     fn lower(&mut self) {
         self.tau = self.visit.best.worst();
-        self.threshold = self.tables.threshold(most(&Extremes::NONE, self.visit, self.tau));
+        self.threshold = self.sums.threshold(most(&Extremes::NONE, self.visit, self.tau), &Extremes::NONE);
     }
 }
 
@@ -154,23 +210,43 @@ struct Survivors<'a, 'q, 'v> {
 
 impl Survivors<'_, '_, '_> {
     #[inline]
-    fn threshold_of(&self, query: usize, block: usize) -> u32 {
+    fn threshold_of(&self, query: usize, block: usize) -> i64 {
         let query = &self.queries[query];
         match self.rows.list.extremes.get(block) {
             None => query.threshold,
-            Some(extremes) => query.tables.threshold(most(extremes, query.visit, query.tau)),
+            Some(extremes) => query.sums.threshold(most(extremes, query.visit, query.tau), extremes),
         }
     }
 
     #[inline(never)]
-    fn score(&mut self, query: usize, block: usize, mut mask: u64) {
+    fn score<T: Copy + Into<f64>>(&mut self, query: usize, block: usize, mut mask: u64, sums: &[T; BLOCK]) {
         let (query, list) = (&mut self.queries[query], self.rows.list);
-        let lines = list.codes.block(block);
+        let (sum, base) = (query.visit.query.sum, query.visit.base);
+        // The block's extremes were all that was looked at so far. Keys grow with worth, also when they are rounded.
+        let bound = list.extremes.get(block).map(|extremes| query.sums.bound(extremes));
+        let at_least = |(bias, step): (f64, f64), sum: T| {
+            let worth = (bias + step * sum.into()) as f32;
+            // Less what the conversion may have added.
+            worth - (worth.abs() * f32::EPSILON + f32::MIN_POSITIVE)
+        };
+        if let Some(bound) = bound.filter(|_| mask.count_ones() >= MANY) {
+            let mut least = [0.0; BLOCK];
+            for (least, sum) in least.iter_mut().zip(sums) {
+                *least = at_least(bound, *sum);
+            }
+            list.keys(block, &mut least, sum, base);
+            for (lane, least) in least.iter().enumerate() {
+                mask &= !(u64::from(*least > query.tau) << lane);
+            }
+        }
         while mask != 0 {
             let lane = mask.trailing_zeros() as usize;
             mask &= mask - 1;
             let place = BLOCK * block + lane;
-            let key = list.key(place, query.lut.rescore(lines, lane), query.visit.query.sum, query.visit.base);
+            if bound.is_some_and(|bound| list.key(place, at_least(bound, sums[lane]), sum, base) > query.tau) {
+                continue;
+            }
+            let key = list.key(place, query.sums.score(&list.codes, place), sum, base);
             query.visit.best.push(key, self.rows.ids[list.rows[place] as usize]);
         }
         if query.visit.best.worst() < query.tau {
@@ -185,16 +261,16 @@ macro_rules! survivors {
             #[inline(always)]
             fn threshold(&self, query: usize, block: usize) -> $t {
                 // Sums that stop at the largest are as good as any above, so all of them must pass.
-                self.threshold_of(query, block).min(u32::from(<$t>::MAX)) as $t
+                self.threshold_of(query, block).clamp(<$t>::MIN.into(), <$t>::MAX.into()) as $t
             }
             #[inline(always)]
-            fn block(&mut self, query: usize, block: usize, mask: u64, _: &[$t; 64]) {
-                self.score(query, block, mask);
+            fn block(&mut self, query: usize, block: usize, mask: u64, sums: &[$t; BLOCK]) {
+                self.score(query, block, mask, sums);
             }
         }
     )* };
 }
-survivors!(u8 u16);
+survivors!(u8 u16 i32);
 
 #[cfg(test)]
 mod tests {
@@ -202,7 +278,7 @@ mod tests {
     use crate::norm::{Precision, Side};
     use proptest::prelude::*;
     use scant_tensor_core::rng::Rng;
-    use scant_tensor_core::scan::{CodeBlocks, Width};
+    use scant_tensor_core::scan::Width;
 
     fn luts(width: Width, m: usize, queries: usize, kind: usize, rng: &mut Rng) -> Vec<Lut> {
         let value = |rng: &mut Rng| match kind {
@@ -217,7 +293,7 @@ mod tests {
         (0..queries).map(|_| Lut::new(width, (0..m * width.entries()).map(|_| value(rng)).collect()).unwrap()).collect()
     }
 
-    fn list(rows: usize, columns: usize, sides: [bool; 3], rng: &mut Rng) -> List {
+    fn list(rows: usize, columns: usize, linear: bool, sides: [bool; 3], rng: &mut Rng) -> List {
         let mut codes = CodeBlocks::new(columns);
         let mut code = vec![0; columns];
         let side = |there: bool, spread: f32, rng: &mut Rng| {
@@ -229,6 +305,9 @@ mod tests {
         };
         let [factor, shift, norm] = sides;
         let (factor, shift, norm) = (side(factor, 0.1, rng), side(shift, 1.0, rng), side(norm, 3.0, rng));
+        if linear {
+            codes = codes.in_quads();
+        }
         for _ in 0..rows {
             code.iter_mut().for_each(|c| *c = rng.next_u64() as u8);
             codes.push(&code).unwrap();
@@ -243,12 +322,13 @@ mod tests {
         #[test]
         fn the_scan_is_scoring_every_row(
             m in prop_oneof![1usize..70, 120usize..140], rows in prop_oneof![0usize..300, 6300usize..9000], k in 1usize..120,
-            queries in 1usize..6, kind in 0usize..7, eight: bool, filter: bool, worst_first: bool, sides: [bool; 3], seed: u64,
+            queries in 1usize..6, kind in 0usize..7, eight: bool, linear: bool, filter: bool, worst_first: bool, sides: [bool; 3], seed: u64,
         ) {
             let mut rng = Rng::new(seed);
             let luts = luts(if eight { Width::Eight } else { Width::Four }, m, queries, kind, &mut rng);
-            let mut list = list(rows, luts[0].columns(), sides, &mut rng);
-            if worst_first {
+            let columns = if linear { m.next_multiple_of(4) } else { luts[0].columns() };
+            let mut list = list(rows, columns, linear, sides, &mut rng);
+            if worst_first && !linear {
                 let mut order: Vec<usize> = (0..rows).collect();
                 order.sort_by(|a, b| luts[0].score(&list.codes, *b).total_cmp(&luts[0].score(&list.codes, *a)));
                 list.keep(&order, 1, |row| row);
@@ -259,17 +339,29 @@ mod tests {
             let allow = filter.then_some(&words[..]);
             let prepared: Vec<Prepared<'_>> = luts
                 .into_iter()
-                .map(|lut| Prepared { q: &[], sum: rng.normal(), base: 0.0, lut: Some((lut.clone(), Tables::spanning(&lut))) })
+                .map(|lut| {
+                    let worth = if linear {
+                        let weights: Vec<f32> = (0..columns).map(|_| rng.normal() * if kind == 5 { 1e20 } else { 0.1 }).collect();
+                        Worth::Linear(Weights::new(rng.normal(), &weights).unwrap())
+                    } else {
+                        Worth::Tables(lut.clone(), Tables::spanning(&lut))
+                    };
+                    Prepared { q: &[], sum: rng.normal(), base: 0.0, worth }
+                })
                 .collect();
             let mut best: Vec<TopK> = prepared.iter().map(|_| TopK::new(k)).collect();
             let mut visits: Vec<Visit<'_>> =
                 prepared.iter().zip(&mut best).map(|(query, best)| Visit { query, base: 0.5, best }).collect();
             Rows { list: &list, ids: &ids, allow: allow.map(Cow::Borrowed), blocks: 0..list.codes.blocks() }.scan(&mut visits);
             for (query, best) in prepared.iter().zip(best) {
-                let lut = &query.lut.as_ref().unwrap().0;
+                let score = |row: usize| match &query.worth {
+                    Worth::Tables(lut, _) => lut.score(&list.codes, row),
+                    Worth::Linear(weights) => weights.score(&list.codes, row),
+                    Worth::Whole => 0.0,
+                };
                 let mut want = TopK::new(k);
                 for row in (0..rows).filter(|row| allow.is_none_or(|a| a[row / 64] >> (row % 64) & 1 == 1)) {
-                    want.push(list.key(row, lut.score(&list.codes, row), query.sum, 0.5), row as u64);
+                    want.push(list.key(row, score(row), query.sum, 0.5), row as u64);
                 }
                 let bits = |best: TopK| best.into_sorted().into_iter().map(|(key, id)| (key.to_bits(), id)).collect::<Vec<_>>();
                 prop_assert_eq!(bits(best), bits(want));

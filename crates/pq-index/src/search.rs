@@ -6,11 +6,11 @@ use crate::index::Index;
 use crate::metric::Metric;
 use crate::model::Model;
 use crate::rerank::{Reranker, rerank};
-use crate::scan::{Prepared, Rows, Visit};
+use crate::scan::{Prepared, Rows, Visit, Worth};
 use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 use scant_tensor_core::retrieve::{Bitmap, Filter, Hit, TopK};
-use scant_tensor_core::scan::{BLOCK, Lut, Tables};
+use scant_tensor_core::scan::{BLOCK, Lut, Tables, Weights};
 use std::borrow::Cow;
 use std::sync::OnceLock;
 
@@ -108,7 +108,8 @@ impl Index {
 
     /// The same for queries that are scanned for together, list by list.
     fn group(&self, q: ArrayView2<'_, f32>, k: usize, options: &SearchOptions<'_>, words: &Words<'_>) -> Result<Vec<TopK>, Error> {
-        let prepared: Vec<Prepared<'_>> = q.as_slice().unwrap_or_default().chunks_exact(self.model.dim).map(|q| self.prepare(q)).collect::<Result<_, _>>()?;
+        let prepared: Vec<Prepared<'_>> =
+            q.as_slice().unwrap_or_default().chunks_exact(self.model.dim).map(|q| self.prepare(q)).collect::<Result<_, _>>()?;
         let mut best: Vec<TopK> = prepared.iter().map(|_| TopK::new(k)).collect();
         let mut stops: Vec<(bool, usize, usize, f32)> = vec![];
         for (i, query) in prepared.iter().enumerate() {
@@ -166,12 +167,24 @@ impl Index {
 
     fn prepare<'a>(&self, q: &'a [f32]) -> Result<Prepared<'a>, Error> {
         let model = &*self.model;
-        let mut prepared = Prepared { q, lut: None, sum: 0.0, base: 0.0 };
+        let mut prepared = Prepared { q, worth: Worth::Whole, sum: 0.0, base: 0.0 };
         let Some(coder) = &model.coder else { return Ok(prepared) };
         let (quantizer, layout) = (coder.quantizer(), coder.layout());
         let mut query = q.to_vec();
         if model.relative() {
             query.iter_mut().zip(model.centroids.row(0)).for_each(|(q, c)| *q -= c);
+        }
+        if layout.linear {
+            let times = if model.config.metric == Metric::L2 { -2.0 } else { -1.0 };
+            if model.config.metric == Metric::L2 && !model.config.residual {
+                prepared.base = query.iter().map(|v| v * v).sum();
+            }
+            query.iter_mut().for_each(|v| *v *= times);
+            prepared.sum = query.iter().sum();
+            let mut weights = vec![0.0; layout.columns()];
+            let base = quantizer.weights(&query, &mut weights[..layout.tables]);
+            prepared.worth = Worth::Linear(Weights::new(base, &weights)?);
+            return Ok(prepared);
         }
         let mut values = vec![0.0; layout.tables * layout.entries()];
         if !(Model::by_distance(&model.config, coder) && quantizer.distances(&query, &mut values)) {
@@ -185,7 +198,7 @@ impl Index {
         }
         let lut = Lut::new(layout.width(), values)?;
         let tables = Tables::spanning(&lut);
-        prepared.lut = Some((lut, tables));
+        prepared.worth = Worth::Tables(lut, tables);
         Ok(prepared)
     }
 

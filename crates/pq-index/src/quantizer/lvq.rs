@@ -44,7 +44,7 @@ impl Quantizer for Lvq {
     }
 
     fn layout(&self) -> Layout {
-        Layout { tables: self.dim, bits: self.bits }
+        Layout { tables: self.dim, bits: self.bits, linear: self.bits == 8 }
     }
 
     fn scaling(&self) -> Scaling {
@@ -63,6 +63,11 @@ impl Quantizer for Lvq {
 
     fn decode(&self, codes: &[u8], g: &mut [f32]) {
         g.iter_mut().zip(codes).for_each(|(g, code)| *g = f32::from(*code));
+    }
+
+    fn weights(&self, q: &[f32], weights: &mut [f32]) -> f32 {
+        weights.copy_from_slice(q);
+        0.0
     }
 
     fn products(&self, q: &[f32], tables: &mut [f32]) {

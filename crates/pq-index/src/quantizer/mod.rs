@@ -28,6 +28,8 @@ pub struct Layout {
     pub tables: usize,
     /// Bits of a code: 4 or 8.
     pub bits: u32,
+    /// Codes are worth a multiple of themselves, as [`Quantizer::weights`] says: they are summed by products, without tables.
+    pub linear: bool,
 }
 
 impl Layout {
@@ -38,7 +40,7 @@ impl Layout {
 
     /// Bytes that the codes of a vector take.
     pub fn columns(&self) -> usize {
-        (self.tables * self.bits as usize).div_ceil(8)
+        if self.linear { self.tables.next_multiple_of(4) } else { (self.tables * self.bits as usize).div_ceil(8) }
     }
 
     /// As scans call it.
@@ -49,7 +51,7 @@ impl Layout {
     /// Codes, a byte each, as the bytes that are stored: two codes of 4 bits share one, the first in the low half.
     pub(crate) fn pack(&self, codes: &[u8], bytes: &mut [u8]) {
         match self.width() {
-            Width::Eight => bytes.copy_from_slice(codes),
+            Width::Eight => bytes[..codes.len()].copy_from_slice(codes),
             Width::Four => {
                 bytes.iter_mut().zip(codes.chunks(2)).for_each(|(byte, pair)| *byte = pair[0] | pair.get(1).map_or(0, |high| high << 4));
             }
@@ -59,7 +61,7 @@ impl Layout {
     /// Undoes [`pack`](Layout::pack).
     pub(crate) fn unpack(&self, bytes: &[u8], codes: &mut [u8]) {
         match self.width() {
-            Width::Eight => codes.copy_from_slice(bytes),
+            Width::Eight => codes.copy_from_slice(&bytes[..codes.len()]),
             Width::Four => codes.iter_mut().enumerate().for_each(|(j, code)| *code = bytes[j / 2] >> (4 * (j % 2)) & 15),
         }
     }
@@ -97,6 +99,12 @@ pub trait Quantizer: Send + Sync {
 
     /// Fills `tables` `[tables, entries]` so that the selected entries add up to `<q, g>`.
     fn products(&self, q: &[f32], tables: &mut [f32]);
+
+    /// For a [linear](Layout::linear) layout fills `weights` `[tables]` and gives `base` so that `<q, g>` is `base` plus the sum of weights times codes.
+    fn weights(&self, q: &[f32], weights: &mut [f32]) -> f32 {
+        let _ = (q, weights);
+        0.0
+    }
 
     /// Fills `tables` so that the selected entries add up to `|q - g|^2`, if the parts of `g` do not overlap; else returns false.
     fn distances(&self, q: &[f32], tables: &mut [f32]) -> bool {

@@ -137,7 +137,7 @@ impl Quantizer for ProductQuantizer {
     }
 
     fn layout(&self) -> Layout {
-        Layout { tables: self.parts.len(), bits: self.bits }
+        Layout { tables: self.parts.len(), bits: self.bits, linear: false }
     }
 
     fn encode(&self, x: ArrayView2<'_, f32>, codes: &mut [u8]) {

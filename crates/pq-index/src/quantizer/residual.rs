@@ -83,7 +83,7 @@ impl Quantizer for ResidualQuantizer {
     }
 
     fn layout(&self) -> Layout {
-        Layout { tables: self.books.len(), bits: 8 }
+        Layout { tables: self.books.len(), bits: 8, linear: false }
     }
 
     fn encode(&self, x: ArrayView2<'_, f32>, codes: &mut [u8]) {

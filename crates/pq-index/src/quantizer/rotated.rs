@@ -120,9 +120,9 @@ impl Quantizer for RotatedGrid {
     fn layout(&self) -> Layout {
         let (dim, bits) = (self.dim, self.bits as usize);
         match self.bits {
-            8 => Layout { tables: dim, bits: 8 },
-            1 | 2 | 4 => Layout { tables: dim.div_ceil(self.per_code()), bits: 4 },
-            _ => Layout { tables: (dim * bits).div_ceil(8), bits: 8 },
+            8 => Layout { tables: dim, bits: 8, linear: true },
+            1 | 2 | 4 => Layout { tables: dim.div_ceil(self.per_code()), bits: 4, linear: false },
+            _ => Layout { tables: (dim * bits).div_ceil(8), bits: 8, linear: false },
         }
     }
 
@@ -158,6 +158,12 @@ impl Quantizer for RotatedGrid {
         for (i, g) in g.iter_mut().enumerate() {
             *g = self.values[usize::from(self.code_at(codes, i))];
         }
+    }
+
+    fn weights(&self, q: &[f32], weights: &mut [f32]) -> f32 {
+        // Of 8 bits there are equal steps of 1 alone.
+        weights.copy_from_slice(q);
+        q.iter().sum::<f32>() * self.values[0]
     }
 
     fn products(&self, q: &[f32], tables: &mut [f32]) {

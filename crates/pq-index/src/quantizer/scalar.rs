@@ -79,8 +79,8 @@ impl Quantizer for ScalarQuantizer {
 
     fn layout(&self) -> Layout {
         match self.bits {
-            6 => Layout { tables: (6 * self.dim()).div_ceil(8), bits: 8 },
-            bits => Layout { tables: self.dim(), bits },
+            6 => Layout { tables: (6 * self.dim()).div_ceil(8), bits: 8, linear: false },
+            bits => Layout { tables: self.dim(), bits, linear: bits == 8 },
         }
     }
 
@@ -116,8 +116,13 @@ impl Quantizer for ScalarQuantizer {
         }
     }
 
+    fn weights(&self, q: &[f32], weights: &mut [f32]) -> f32 {
+        weights.iter_mut().zip(q).zip(&self.step).for_each(|((w, q), step)| *w = q * step);
+        q.iter().zip(&self.low).map(|(q, low)| q * low).sum()
+    }
+
     fn distances(&self, q: &[f32], tables: &mut [f32]) -> bool {
-        if self.bits == 6 {
+        if self.bits != 4 {
             return false;
         }
         for ((i, q), table) in q.iter().enumerate().zip(tables.chunks_exact_mut(1 << self.bits)) {

@@ -17,7 +17,7 @@ enum Store {
 
 /// Rows of byte codes, stored `[block][column][64 vectors]`: byte `v` of a line is the column's code of vector `v`.
 ///
-/// The last block is padded with code 0. Opened from a file, the bytes stay where they are until the first change.
+/// [In quads](Self::in_quads) the bytes of a block are in the order of products instead. The last block is padded with code 0. Opened from a file, the bytes stay where they are until the first change.
 ///
 /// ```
 /// use scant_tensor_core::scan::CodeBlocks;
@@ -32,13 +32,14 @@ enum Store {
 pub struct CodeBlocks {
     rows: usize,
     columns: usize,
+    quads: bool,
     store: Store,
 }
 
 impl CodeBlocks {
     /// No rows, of `columns` bytes each.
     pub fn new(columns: usize) -> CodeBlocks {
-        CodeBlocks { rows: 0, columns, store: Store::Owned(Vec::new()) }
+        CodeBlocks { rows: 0, columns, quads: false, store: Store::Owned(Vec::new()) }
     }
 
     /// Blocks as [`as_bytes`](Self::as_bytes) gave them.
@@ -49,7 +50,44 @@ impl CodeBlocks {
         let bytes = bytes.into();
         let want = columns.checked_mul(64).and_then(|line| line.checked_mul(rows.div_ceil(64))).unwrap_or(usize::MAX);
         Error::check_shape("bytes of code blocks", &[want], &[bytes.len()])?;
-        Ok(CodeBlocks { rows, columns, store: Store::Shared(bytes) })
+        Ok(CodeBlocks { rows, columns, quads: false, store: Store::Shared(bytes) })
+    }
+
+    /// Takes the bytes for `[block][4][columns / 4][16 vectors][4 columns]`, as [`dot`](super::dot()) reads them.
+    ///
+    /// # Panics
+    /// Unless the columns are a multiple of 4.
+    pub fn in_quads(mut self) -> CodeBlocks {
+        assert!(self.columns.is_multiple_of(4), "{} columns in quads: want a multiple of 4", self.columns);
+        self.quads = true;
+        self
+    }
+
+    /// Whether the bytes are in the order of products.
+    pub fn is_in_quads(&self) -> bool {
+        self.quads
+    }
+
+    /// Line of a block and byte of the line where the code of a row is.
+    #[inline]
+    fn place(&self, row: usize, column: usize) -> (usize, usize) {
+        if self.quads { (row / 16 % 4 * (self.columns / 4) + column / 4, row % 16 * 4 + column % 4) } else { (column, row % 64) }
+    }
+
+    /// The largest distance of a row's codes from 128 in a block.
+    ///
+    /// # Panics
+    /// If there is no such block.
+    pub fn radius(&self, block: usize) -> f32 {
+        let lines = self.block(block);
+        let squared = |row: usize| {
+            let code = |column: usize| {
+                let (line, byte) = self.place(row, column);
+                i64::from(lines[line][byte]) - 128
+            };
+            (0..self.columns).map(|column| code(column) * code(column)).sum::<i64>()
+        };
+        (0..(self.rows - 64 * block).min(64)).map(squared).max().map_or(0.0, |most| (most as f64).sqrt() as f32).next_up()
     }
 
     /// Vectors.
@@ -134,8 +172,9 @@ impl CodeBlocks {
         Error::check_shape("code", &[self.columns], &[code.len()])?;
         self.check_row(row)?;
         let first = row / 64 * self.columns;
-        for (line, code) in self.owned()[first..].iter_mut().zip(code) {
-            line.0[row % 64] = *code;
+        for (column, code) in code.iter().enumerate() {
+            let (line, byte) = self.place(row, column);
+            self.owned()[first + line].0[byte] = *code;
         }
         Ok(())
     }
@@ -147,8 +186,10 @@ impl CodeBlocks {
     pub fn get(&self, row: usize, code: &mut [u8]) -> Result<(), Error> {
         Error::check_shape("code", &[self.columns], &[code.len()])?;
         self.check_row(row)?;
-        for (code, line) in code.iter_mut().zip(self.block(row / 64)) {
-            *code = line[row % 64];
+        let lines = self.block(row / 64);
+        for (column, code) in code.iter_mut().enumerate() {
+            let (line, byte) = self.place(row, column);
+            *code = lines[line][byte];
         }
         Ok(())
     }

@@ -20,7 +20,7 @@ pub fn scan_u8<K: Sink<u8>>(isa: Isa, codes: &CodeBlocks, blocks: Range<usize>, 
     scan::<u8, K, 4, 4, 4>(isa, codes, blocks, tables, allow, sink);
 }
 
-/// The same with sums that stop at 65,535.
+/// The same with sums of 16 bits, which must not be exceeded; 257 tables cannot.
 ///
 /// # Panics
 /// As [`scan_u8`].
@@ -102,7 +102,9 @@ impl<T: Sum, K: Sink<T>, const QUERIES: usize, const BLOCKS: usize, const NARROW
     }
 }
 
-impl<T: Sum, K: Sink<T>, const QUERIES: usize, const BLOCKS: usize, const NARROW: usize> WithSimd for Scan<'_, K, T, QUERIES, BLOCKS, NARROW> {
+impl<T: Sum, K: Sink<T>, const QUERIES: usize, const BLOCKS: usize, const NARROW: usize> WithSimd
+    for Scan<'_, K, T, QUERIES, BLOCKS, NARROW>
+{
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {

@@ -27,7 +27,7 @@ pub fn scan_u8<K: Sink<u8>>(
     tiles::<u8, K, 8>(isa, codes, blocks, tables, allow, sink);
 }
 
-/// The same with sums that stop at 65,535: all there can be for 257 columns.
+/// The same with sums of 16 bits, which must not be exceeded; 257 tables cannot.
 ///
 /// # Panics
 /// As [`scan_u8`].

@@ -11,11 +11,13 @@ pub mod lut4;
 pub mod lut8;
 mod sum;
 mod tables;
+mod weights;
 
 pub use blocks::CodeBlocks;
 pub use dot::dot;
 pub use hamming::hamming;
 pub use tables::{Lut, Tables, Width};
+pub use weights::Weights;
 
 use crate::simd::Simd;
 use sum::Sum;

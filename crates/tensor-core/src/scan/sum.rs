@@ -2,10 +2,10 @@
 
 use crate::simd::Simd;
 
-/// The low byte of each 16-bit lane.
-const LOW_BYTES: [u8; 64] = {
+/// The high byte of each 16-bit lane.
+const HIGH_BYTES: [u8; 64] = {
     let mut mask = [0; 64];
-    let mut i = 0;
+    let mut i = 1;
     while i < 64 {
         mask[i] = 0xFF;
         i += 2;
@@ -13,7 +13,7 @@ const LOW_BYTES: [u8; 64] = {
     mask
 };
 
-/// Sums of 64 vectors that stop at the largest of their type.
+/// Sums of 64 vectors: bytes stop at 255; 16 bits must not be exceeded.
 pub(super) trait Sum: Copy {
     /// The sums in registers.
     type Lanes<S: Simd>: Copy;
@@ -50,25 +50,30 @@ impl Sum for u8 {
 }
 
 impl Sum for u16 {
-    /// Of the even vectors, and of the odd.
+    /// In each 16-bit lane what both of its bytes add, the odd one times 256; and what the odd one adds.
     type Lanes<S: Simd> = [S::B; 2];
     #[inline(always)]
     fn zero<S: Simd>(s: S) -> [S::B; 2] {
         [s.splat_byte(0); 2]
     }
     #[inline(always)]
-    fn add<S: Simd>(s: S, [even, odd]: [S::B; 2], found: S::B) -> [S::B; 2] {
-        let low = s.load_bytes(&LOW_BYTES);
-        [s.adds_u16(even, s.and(found, low)), s.adds_u16(odd, s.and(s.shr::<8>(found), low))]
+    fn add<S: Simd>(s: S, [both, odd]: [S::B; 2], found: S::B) -> [S::B; 2] {
+        [s.add_u16(both, found), s.add_u16(odd, s.high_u16(found))]
     }
     #[inline(always)]
-    fn at_most<S: Simd>(s: S, [even, odd]: [S::B; 2], limit: u16) -> u64 {
-        s.at_most_u16(even, odd, limit)
+    fn at_most<S: Simd>(s: S, [both, odd]: [S::B; 2], limit: u16) -> u64 {
+        s.at_most_u16(even(s, both, odd), odd, limit)
     }
     #[inline(always)]
-    fn store<S: Simd>(s: S, [even, odd]: [S::B; 2]) -> [u16; 64] {
+    fn store<S: Simd>(s: S, [both, odd]: [S::B; 2]) -> [u16; 64] {
         let mut out = [0; 64];
-        s.store_u16(even, odd, &mut out);
+        s.store_u16(even(s, both, odd), odd, &mut out);
         out
     }
+}
+
+/// What the even bytes add, where it is below 2^16.
+#[inline(always)]
+fn even<S: Simd>(s: S, both: S::B, odd: S::B) -> S::B {
+    s.sub_u16(both, s.and(s.shl::<8>(odd), s.load_bytes(&HIGH_BYTES)))
 }

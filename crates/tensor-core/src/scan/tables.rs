@@ -117,11 +117,6 @@ impl Lut {
         self.rescore(codes.block(row / 64), row % 64)
     }
 
-    /// The largest difference within a table.
-    fn span(&self) -> f64 {
-        self.tables().map(|(least, most)| most - least).fold(0.0, f64::max)
-    }
-
     fn tables(&self) -> impl Iterator<Item = (f64, f64)> {
         self.values
             .chunks(self.width.entries())
@@ -147,9 +142,11 @@ impl Tables {
         if tau == f64::INFINITY { Tables::spanning(lut) } else { Tables::with_step(lut, (tau - bias) / 253.0, bias) }
     }
 
-    /// With the finest step that clips no value.
+    /// With the finest step that clips no value, and no sum of 16 bits.
     pub fn spanning(lut: &Lut) -> Tables {
-        Tables::with_step(lut, lut.span() / 255.0, bias(lut))
+        let (most, all) =
+            lut.tables().map(|(least, most)| most - least).fold((0.0, 0.0), |(most, all), span| (f64::max(most, span), all + span));
+        Tables::with_step(lut, f64::max(most / 255.0, all / 65535.0), bias(lut))
     }
 
     fn with_step(lut: &Lut, step: f64, bias: f64) -> Tables {
@@ -173,9 +170,9 @@ impl Tables {
         (((tau - self.bias) / self.step) as u32).saturating_add(1)
     }
 
-    /// What a sum stands for at least.
-    pub fn bound(&self, sum: u32) -> f64 {
-        self.step * f64::from(sum) + self.bias
+    /// `(bias, step)`: a sum stands for at least the bias and so many steps.
+    pub fn bound(&self) -> (f64, f64) {
+        (self.bias, self.step)
     }
 
     /// Tables of 256 entries. Empty for 4-bit codes.

@@ -250,8 +250,16 @@ impl Simd for Avx2 {
         zip(a, b, |a, b| unsafe { _mm256_adds_epu8(a, b) })
     }
     #[inline(always)]
-    fn adds_u16(self, a: Self::B, b: Self::B) -> Self::B {
-        zip(a, b, |a, b| unsafe { _mm256_adds_epu16(a, b) })
+    fn add_u16(self, a: Self::B, b: Self::B) -> Self::B {
+        zip(a, b, |a, b| unsafe { _mm256_add_epi16(a, b) })
+    }
+    #[inline(always)]
+    fn sub_u16(self, a: Self::B, b: Self::B) -> Self::B {
+        zip(a, b, |a, b| unsafe { _mm256_sub_epi16(a, b) })
+    }
+    #[inline(always)]
+    fn high_u16(self, a: Self::B) -> Self::B {
+        map(a, |a| unsafe { _mm256_srli_epi16::<8>(a) })
     }
     /// Each row of 16 less the one before it, in each half.
     #[inline(always)]

@@ -183,8 +183,16 @@ impl Simd for Avx512 {
         unsafe { _mm512_adds_epu8(a, b) }
     }
     #[inline(always)]
-    fn adds_u16(self, a: __m512i, b: __m512i) -> __m512i {
-        unsafe { _mm512_adds_epu16(a, b) }
+    fn add_u16(self, a: __m512i, b: __m512i) -> __m512i {
+        unsafe { _mm512_add_epi16(a, b) }
+    }
+    #[inline(always)]
+    fn sub_u16(self, a: __m512i, b: __m512i) -> __m512i {
+        unsafe { _mm512_sub_epi16(a, b) }
+    }
+    #[inline(always)]
+    fn high_u16(self, a: __m512i) -> __m512i {
+        unsafe { _mm512_srli_epi16::<8>(a) }
     }
     #[inline(always)]
     fn look_up_256(self, table: &[u8; 256], at: __m512i) -> __m512i {

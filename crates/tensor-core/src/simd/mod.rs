@@ -150,8 +150,12 @@ pub trait Simd: Copy {
     fn store_bytes(self, v: Self::B, out: &mut [u8; 64]);
     /// `min(a + b, 255)` of each byte.
     fn adds_u8(self, a: Self::B, b: Self::B) -> Self::B;
-    /// `min(a + b, 65535)` of each 16-bit lane.
-    fn adds_u16(self, a: Self::B, b: Self::B) -> Self::B;
+    /// Wrapping `a + b` of each 16-bit lane.
+    fn add_u16(self, a: Self::B, b: Self::B) -> Self::B;
+    /// Wrapping `a - b` of each 16-bit lane.
+    fn sub_u16(self, a: Self::B, b: Self::B) -> Self::B;
+    /// `a >> 8` of each 16-bit lane.
+    fn high_u16(self, a: Self::B) -> Self::B;
     /// A table in the form that [`look_up_256`](Simd::look_up_256) wants.
     #[inline(always)]
     fn lay_256(self, table: &[u8; 256]) -> [u8; 256] {

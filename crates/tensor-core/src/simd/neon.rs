@@ -318,8 +318,16 @@ impl<const SDOT: bool> Simd for Neon<SDOT> {
         zip(a, b, |a, b| unsafe { vqaddq_u8(a, b) })
     }
     #[inline(always)]
-    fn adds_u16(self, a: Self::B, b: Self::B) -> Self::B {
-        zip(a, b, |a, b| unsafe { vreinterpretq_u8_u16(vqaddq_u16(vreinterpretq_u16_u8(a), vreinterpretq_u16_u8(b))) })
+    fn add_u16(self, a: Self::B, b: Self::B) -> Self::B {
+        zip(a, b, |a, b| unsafe { vreinterpretq_u8_u16(vaddq_u16(vreinterpretq_u16_u8(a), vreinterpretq_u16_u8(b))) })
+    }
+    #[inline(always)]
+    fn sub_u16(self, a: Self::B, b: Self::B) -> Self::B {
+        zip(a, b, |a, b| unsafe { vreinterpretq_u8_u16(vsubq_u16(vreinterpretq_u16_u8(a), vreinterpretq_u16_u8(b))) })
+    }
+    #[inline(always)]
+    fn high_u16(self, a: Self::B) -> Self::B {
+        map(a, |a| unsafe { vreinterpretq_u8_u16(vshrq_n_u16::<8>(vreinterpretq_u16_u8(a))) })
     }
     #[inline(always)]
     fn dot<const BITS: u32, const Q: usize>(self, codes: &[Self::B; Q], x: &[i8], minus_xsum: i32) -> Self::I {

@@ -155,11 +155,16 @@ impl Simd for Scalar {
         })
     }
     #[inline(always)]
-    fn adds_u16(self, a: Self::B, b: Self::B) -> Self::B {
-        zip(a, b, |a, b| {
-            let low = (a as u16).saturating_add(b as u16);
-            ((a >> 16) + (b >> 16)).min(0xFFFF) << 16 | u32::from(low)
-        })
+    fn add_u16(self, a: Self::B, b: Self::B) -> Self::B {
+        zip(a, b, |a, b| (a >> 16).wrapping_add(b >> 16) << 16 | u32::from((a as u16).wrapping_add(b as u16)))
+    }
+    #[inline(always)]
+    fn sub_u16(self, a: Self::B, b: Self::B) -> Self::B {
+        zip(a, b, |a, b| (a >> 16).wrapping_sub(b >> 16) << 16 | u32::from((a as u16).wrapping_sub(b as u16)))
+    }
+    #[inline(always)]
+    fn high_u16(self, a: Self::B) -> Self::B {
+        a.map(|a| a >> 8 & 0x00FF_00FF)
     }
     #[inline(always)]
     fn dot<const BITS: u32, const Q: usize>(self, codes: &[Self::B; Q], x: &[i8], _minus_xsum: i32) -> Self::I {
