@@ -20,7 +20,11 @@ const PARTS: [usize; 2] = [16, 4];
 /// Rows for each centroid that a part has at least.
 const ROWS_IN_PART: usize = 8;
 /// A part is left once an iteration lowers the objective by less than this share: the next one has better news.
-const PART_TOLERANCE: f64 = 4e-3;
+const PART_TOLERANCE: f64 = 2e-3;
+/// How far a centroid goes past the mean of its cell, as a share of its way there. At the mirror image of where it was (1) the cell's sum of
+/// squared distances is what it was, and everywhere before that less, so that the objective still falls; and rows change sides sooner, which
+/// saves half of the iterations.
+const PAST_MEAN: f32 = 0.9;
 /// Rows on which the two levels of many centroids are held against all of these.
 const COMPARED: usize = 4096;
 
@@ -101,7 +105,7 @@ impl KMeans {
         self
     }
 
-    /// Stops once an iteration lowers the objective by less than this part.
+    /// Stops once an iteration lowers the objective by less than this share; 0.001 by default.
     pub fn tolerance(mut self, tolerance: f64) -> KMeans {
         self.tolerance = tolerance;
         self
@@ -173,6 +177,7 @@ impl KMeans {
         start::sample(n, self.k.saturating_mul(self.rows_per_centroid.max(1)), rng)
     }
 
+    /// Whether there are so many centroids that rows find theirs through cells of them.
     fn two_levels(&self) -> bool {
         self.k >= nearest::TWO_LEVELS && self.balance <= 0.0 && self.cap.is_none()
     }
@@ -183,8 +188,8 @@ impl KMeans {
         for part in parts {
             let rows = all.slice(0, (all.n / part).next_multiple_of(LANES));
             if rows.n >= ROWS_IN_PART * self.k {
-                let plain = KMeans { balance: 0.0, cap: None, tolerance: self.tolerance.max(PART_TOLERANCE), ..self.clone() };
-                plain.iterate(rows, &sample.centre, &mut centroids, &mut cells[..rows.n], rng);
+                let quick = KMeans { balance: 0.0, cap: None, tolerance: PART_TOLERANCE, ..self.clone() };
+                quick.iterate(rows, &sample.centre, &mut centroids, &mut cells[..rows.n], rng);
             }
         }
         let (objective, sizes) = self.iterate(all, &sample.centre, &mut centroids, &mut cells, rng);
@@ -205,6 +210,7 @@ impl KMeans {
         let squared = rows.squared();
         let (mut objective, mut sizes): (Vec<f64>, _) = (vec![], vec![0; self.k]);
         let iters = self.iters.max(1);
+        let plain = self.balance <= 0.0 && self.cap.is_none() && !self.spherical;
         for iter in 0..iters {
             let scale = objective.last().copied().unwrap_or(0.0) as f32 * self.balance * iter as f32 / iters as f32;
             match self.cap {
@@ -215,6 +221,7 @@ impl KMeans {
             }
             let sums = Sums::new(rows, cells, self.k);
             objective.push(sums.distances(squared, centroids.view(), centre) / rows.n as f64);
+            let before = centroids.clone();
             sums.move_to_means(centroids, centre);
             let empty = update::split(rows, cells, &sums.sizes, centroids, rng);
             if self.spherical {
@@ -223,12 +230,16 @@ impl KMeans {
             sizes = sums.sizes;
             // The first capped iteration follows one that was not, and is worse.
             let first = usize::from(self.cap.is_some());
-            if let [.., before, now] = objective[first.min(objective.len())..]
+            if let [.., last, now] = objective[first.min(objective.len())..]
                 && scale == 0.0
                 && empty == 0
-                && before - now <= self.tolerance * before
+                && last - now <= self.tolerance * last
             {
                 break;
+            }
+            // The last centroids are means.
+            if plain && empty == 0 && iter + 1 < iters {
+                centroids.zip_mut_with(&before, |c, before| *c += PAST_MEAN * (*c - before));
             }
         }
         (objective, sizes)

@@ -217,7 +217,7 @@ impl Tile<'_> {
     fn of_length<S: Simd>(self, s: S, d: usize) {
         let Nearest { k, panels, offsets, .. } = self.nearest;
         let per_pass = (PASS / (LANES * d)).max(1);
-        let mut best = [Best { score: [f32::NEG_INFINITY; LANES], panel: [0.0; LANES] }; TILE / LANES];
+        let mut best = [Best { score: [f32::NEG_INFINITY; LANES], panel: [number(0); LANES] }; TILE / LANES];
         for (pass, (panels, offsets)) in panels.chunks(per_pass * d).zip(offsets.chunks(per_pass)).enumerate() {
             let first = pass * per_pass;
             let mut rest = (self.rows.tiles, &mut best[..self.rows.tiles.len() / d]);
@@ -233,21 +233,35 @@ impl Tile<'_> {
             }
         }
         let mut from_end = [0.0; LANES];
-        from_end.iter_mut().enumerate().for_each(|(l, v)| *v = (LANES - l) as f32);
+        from_end.iter_mut().enumerate().for_each(|(l, v)| *v = number(LANES - l));
         let from_end = s.load(&from_end);
         for ((tile, best), out) in self.rows.tiles.chunks_exact(d).zip(&best).zip(self.out.chunks_mut(LANES)) {
             for (r, out) in out.iter_mut().enumerate() {
-                let panel = best.panel[r] as usize;
+                let panel = read(best.panel[r]);
                 let row = tile.iter().map(|lanes| lanes[r]);
                 let scores = panel_scores(s, &panels[panel * d..][..d], &offsets[panel], row);
                 let found = s.zero_below(scores, s.splat(best.score[r]), from_end);
-                *out = (panel * LANES + (LANES - s.max_lane(found) as usize)).min(k - 1) as u32;
+                *out = (panel * LANES + (LANES - read(s.max_lane(found)))).min(k - 1) as u32;
             }
         }
     }
 }
 
-/// The best score of each row so far, and the panel it is in: a number below 2^20, exact in f32.
+/// A number below 2^23 as a lane that can be chosen like a score: it stands in the low bits, where reading it takes no conversion.
+#[inline(always)]
+const fn number(i: usize) -> f32 {
+    f32::from_bits(ZERO | i as u32)
+}
+
+#[inline(always)]
+fn read(number: f32) -> usize {
+    (number.to_bits() & !ZERO) as usize
+}
+
+/// The bits of 2^23.
+const ZERO: u32 = 0x4B00_0000;
+
+/// The best score of each row so far, and the [`number`] of the panel it is in.
 #[derive(Clone, Copy)]
 struct Best {
     score: [f32; LANES],
@@ -266,11 +280,14 @@ fn beside<S: Simd, const R: usize>(
     first: usize,
     best: &mut [Best],
 ) {
+    // If it knew the number, the compiler would work on all sixteen at once, for which there are not enough registers.
+    let quads = std::hint::black_box(LANES / 4);
     let mut score: [S::F; R] = std::array::from_fn(|r| s.load(&best[r].score));
     let mut at: [S::F; R] = std::array::from_fn(|r| s.load(&best[r].panel));
     for (p, (panel, offsets)) in panels.chunks_exact(d).zip(offsets).enumerate() {
         let mut top = [s.splat(f32::NEG_INFINITY); R];
-        for q in 0..LANES / 4 {
+        for q in 0..quads {
+            let q = q % (LANES / 4);
             let offsets = &offsets.as_chunks::<4>().0[q];
             let mut acc = [[s.splat(offsets[0]), s.splat(offsets[1]), s.splat(offsets[2]), s.splat(offsets[3])]; R];
             for (j, centroids) in panel.iter().enumerate() {
@@ -286,7 +303,7 @@ fn beside<S: Simd, const R: usize>(
                 *top = s.max(*top, s.max(s.max(acc[0], acc[1]), s.max(acc[2], acc[3])));
             }
         }
-        let here = s.splat((first + p) as f32);
+        let here = s.splat(number(first + p));
         for ((score, at), top) in score.iter_mut().zip(&mut at).zip(top) {
             // Strictly better: of equal ones the earlier panel has the lower numbers.
             *at = s.sub(here, s.zero_below(*score, top, s.sub(here, *at)));

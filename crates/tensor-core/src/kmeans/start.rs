@@ -121,9 +121,12 @@ pub(super) fn by_cells(kmeans: &KMeans, x: ArrayView2<'_, f32>, rows: &[usize]) 
         rows.iter().zip(cells).for_each(|(row, cell)| members[*cell as usize].push(*row));
     }
     let sizes: Vec<usize> = members.iter().map(Vec::len).collect();
-    let parts = members.par_iter().zip(shares(&sizes, k)).enumerate().filter(|(_, (_, k))| *k > 0).map(|(i, (members, k))| {
-        Ok(of(k, x.select(Axis(0), members).view(), kmeans.seed.wrapping_add(1 + i as u64))?.centroids)
-    });
+    let parts = members
+        .par_iter()
+        .zip(shares(&sizes, k))
+        .enumerate()
+        .filter(|(_, (_, k))| *k > 0)
+        .map(|(i, (members, k))| Ok(of(k, x.select(Axis(0), members).view(), kmeans.seed.wrapping_add(1 + i as u64))?.centroids));
     let mut centroids = Array2::zeros((k, x.ncols()));
     let mut begin = 0;
     for part in parts.collect::<Result<Vec<_>, Error>>()? {
@@ -135,7 +138,7 @@ pub(super) fn by_cells(kmeans: &KMeans, x: ArrayView2<'_, f32>, rows: &[usize]) 
 }
 
 /// `k` shared out in proportion to `sizes`, whose sum is at least `k`: rounded down, and one more for the largest remainders.
-fn shares(sizes: &[usize], k: usize) -> Vec<usize> {
+pub(super) fn shares(sizes: &[usize], k: usize) -> Vec<usize> {
     let n: usize = sizes.iter().sum();
     let exact = |size: usize| size as u128 * k as u128;
     let mut shares: Vec<usize> = sizes.iter().map(|size| (exact(*size) / n as u128) as usize).collect();
