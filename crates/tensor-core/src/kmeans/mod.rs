@@ -214,7 +214,9 @@ impl KMeans {
         for iter in 0..iters {
             let scale = objective.last().copied().unwrap_or(0.0) as f32 * self.balance * iter as f32 / iters as f32;
             match self.cap {
-                Some(share) if iter > 0 => Nearest::around(centre.to_vec(), centroids.view()).assign_packed_capped(rows, share, cells),
+                Some(share) if iter > 0 || iters == 1 => {
+                    Nearest::around(centre.to_vec(), centroids.view()).assign_packed_capped(rows, share, cells)
+                }
                 None if scale > 0.0 => balanced(&Nearest::around(centre.to_vec(), centroids.view()), rows, scale, cells, &mut sizes),
                 _ if self.two_levels() => Nearest::approximately_around(centre.to_vec(), centroids.view()).assign_packed(rows, cells),
                 _ => Nearest::around(centre.to_vec(), centroids.view()).assign_packed(rows, cells),
