@@ -5,10 +5,10 @@ use super::{KMeans, Nearest};
 use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 
-/// Centroids that are looked at, as a part of all: as many as eight cells have.
-const CELLS: usize = 8;
+/// Cells that look at a centroid: the nearest to it. A row near a centroid lies in one of them, or is as far from all as from others.
+const CELLS: usize = 16;
 
-/// Cells of centroids, each with those that are nearest to it.
+/// Cells of centroids, each with those that count it among their nearest.
 #[derive(Clone, Debug)]
 pub(super) struct Levels {
     top: Nearest,
@@ -16,21 +16,26 @@ pub(super) struct Levels {
 }
 
 impl Levels {
-    /// Of at least four centroids, all relative to `centre`.
+    /// Of at least 16 centroids, all relative to `centre`.
     pub(super) fn new(centre: &[f32], centroids: ArrayView2<'_, f32>) -> Option<Levels> {
         let k = centroids.nrows();
-        let cells = KMeans::new(k.isqrt()).fit(centroids).ok()?.centroids;
-        let near = (0..cells.nrows()).into_par_iter().map(|cell| {
-            let cell = cells.row(cell);
-            let distance = |c: &u32| -> f32 { centroids.row(*c as usize).iter().zip(cell).map(|(a, b)| (a - b) * (a - b)).sum() };
-            let mut order: Vec<(f32, u32)> = (0..k as u32).map(|c| (distance(&c), c)).collect();
-            order.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-            let mut near: Vec<u32> = order.into_iter().take(CELLS * k.div_ceil(cells.nrows())).map(|(_, c)| c).collect();
-            near.sort_unstable();
+        let cells = KMeans::new(2 * k.isqrt()).fit(centroids).ok()?.centroids;
+        let top = Nearest::around(centre.to_vec(), cells.view());
+        let mut near = vec![vec![]; cells.nrows()];
+        let (mut scores, mut order) = (vec![], (0..cells.nrows()).collect::<Vec<_>>());
+        for (c, centroid) in centroids.axis_iter(Axis(0)).enumerate() {
+            let row: Vec<f32> = centroid.iter().zip(centre).map(|(v, m)| v - m).collect();
+            top.scores(&row, &mut scores);
+            order.sort_unstable_by(|a, b| scores[*b].total_cmp(&scores[*a]).then(a.cmp(b)));
+            order.iter().take(CELLS).for_each(|cell| near[*cell].push(c as u32));
+        }
+        let near = near.into_par_iter().map(|near: Vec<u32>| {
+            // A cell that is nobody's looks at all.
+            let near = if near.is_empty() { (0..k as u32).collect() } else { near };
             let rows: Array2<f32> = centroids.select(Axis(0), &near.iter().map(|c| *c as usize).collect::<Vec<_>>());
             (Nearest::around(centre.to_vec(), rows.view()), near)
         });
-        Some(Levels { near: near.collect(), top: Nearest::around(centre.to_vec(), cells.view()) })
+        Some(Levels { near: near.collect(), top })
     }
 
     /// The nearest of the centroids around the nearest cell.

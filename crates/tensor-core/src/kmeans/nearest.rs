@@ -51,9 +51,9 @@ impl Nearest {
         Nearest::around(rows::mean(centroids), centroids)
     }
 
-    /// As [`new`](Self::new), but from 4,096 centroids on only those around the nearest of `sqrt(k)` cells are looked at, as many as eight cells
-    /// have on average. That takes a seventh of the time, and finds another centroid for some rows, which is seldom much further away:
-    /// [`Clusters::shortcut`](super::Clusters::shortcut) says by how much.
+    /// As [`new`](Self::new), but from 4,096 centroids on a row is only compared with those that count its cell, the nearest of `2 sqrt(k)`,
+    /// among their 16 nearest cells. That takes about a sixth of the time, and finds another centroid for some rows:
+    /// [`Clusters::shortcut`](super::Clusters::shortcut) says how much further away.
     ///
     /// # Panics
     /// As there.
