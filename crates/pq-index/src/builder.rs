@@ -141,7 +141,7 @@ impl IndexBuilder {
         let centroids = self.centroids(x.view())?;
         let mut model = Model {
             dim,
-            nearest: Nearest::new(centroids.view()),
+            nearest: Nearest::approximate(centroids.view()),
             centroids,
             rotation,
             coder: None,

@@ -86,7 +86,7 @@ impl Model {
             return Err(corrupt("rotation", config.rotation.is_some(), rotation.is_some()));
         }
         let coder = Coder::load(file, config.quantizer, dim)?;
-        let nearest = Nearest::new(centroids.view());
+        let nearest = Nearest::approximate(centroids.view());
         let mut model = Model { config, dim, centroids, nearest, rotation, coder, sides, digest: String::new() };
         model.digest = model.compute_digest()?;
         Ok(model)

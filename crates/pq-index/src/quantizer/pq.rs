@@ -9,6 +9,11 @@ use scant_tensor_core::isa::Isa;
 use scant_tensor_core::kmeans::{KMeans, Nearest};
 use scant_tensor_core::simd::{Simd, WithSimd};
 
+/// Codebooks are good enough once an iteration lowers the error by less than this share: what is left to gain is below 1 %.
+const TOLERANCE: f64 = 5e-3;
+/// Rows that are encoded at a time: all their parts are read while they are in the cache.
+const ENCODED: usize = 256;
+
 /// `m` codebooks of 256 (8 bits) or 16 (4 bits) centroids. Where `m` does not divide the dimension, the first parts are one longer.
 ///
 /// ```
@@ -78,7 +83,7 @@ impl ProductQuantizer {
             return Err(Error::TooFewVectors { have: x.nrows(), need: k });
         }
         let parts = splits(dim, m).into_par_iter().enumerate().map(|(j, (begin, end))| {
-            let kmeans = KMeans::new(k).seed(seed.wrapping_add(j as u64)).iters(iters);
+            let kmeans = KMeans::new(k).seed(seed.wrapping_add(j as u64)).iters(iters).tolerance(TOLERANCE);
             let x = x.slice_axis(Axis(1), (begin..end).into());
             let clusters = match start {
                 Some(start) => kmeans.fit_from(x, start.parts[j].centroids.view())?,
@@ -142,11 +147,14 @@ impl Quantizer for ProductQuantizer {
 
     fn encode(&self, x: ArrayView2<'_, f32>, codes: &mut [u8]) {
         let m = self.parts.len();
-        let mut cells = vec![0; x.nrows()];
-        for (j, part) in self.parts.iter().enumerate() {
-            part.nearest.assign(x.slice_axis(Axis(1), (part.begin..part.begin + part.len()).into()), &mut cells);
-            codes.iter_mut().skip(j).step_by(m).zip(&cells).for_each(|(code, cell)| *code = *cell as u8);
-        }
+        codes.par_chunks_mut(ENCODED * m).zip(x.axis_chunks_iter(Axis(0), ENCODED).collect::<Vec<_>>()).for_each(|(codes, x)| {
+            let mut cells = [0; ENCODED];
+            let cells = &mut cells[..x.nrows()];
+            for (j, part) in self.parts.iter().enumerate() {
+                part.nearest.assign(x.slice_axis(Axis(1), (part.begin..part.begin + part.len()).into()), cells);
+                codes.iter_mut().skip(j).step_by(m).zip(&*cells).for_each(|(code, cell)| *code = *cell as u8);
+            }
+        });
     }
 
     fn decode(&self, codes: &[u8], g: &mut [f32]) {

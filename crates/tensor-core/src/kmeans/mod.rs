@@ -1,18 +1,36 @@
 //! k-means: Lloyd's iterations, seeded, with sums in a fixed order, so that the same seed gives the same bytes on any number of threads.
 
+mod capped;
+mod levels;
 mod nearest;
+mod rows;
 mod start;
+mod update;
 
 use crate::error::Error;
 use crate::rng::Rng;
-use ndarray::{Array2, ArrayView2, ArrayViewMut1, Axis};
-use rayon::prelude::*;
+use ndarray::{Array2, ArrayView2, Axis};
+use rows::{LANES, Part, Rows};
+use update::Sums;
 
 pub use nearest::Nearest;
 
+/// Parts of the sample that are clustered before the whole: most of the way costs little there.
+const PARTS: [usize; 2] = [16, 4];
+/// Rows for each centroid that a part has at least.
+const ROWS_IN_PART: usize = 8;
+/// A part is left once an iteration lowers the objective by less than this share: the next one has better news.
+const PART_TOLERANCE: f64 = 2e-3;
+/// How far a centroid goes past the mean of its cell, as a share of its way there. At the mirror image of where it was (1) the cell's sum of
+/// squared distances is what it was, and everywhere before that less, so that the objective still falls; and rows change sides sooner, which
+/// saves half of the iterations.
+const PAST_MEAN: f32 = 0.9;
+/// Rows on which the two levels of many centroids are held against all of these.
+const COMPARED: usize = 4096;
+
 /// Rows that see the same penalties when cells are balanced: few enough that a crowd does not move as one.
 fn chunk(n: usize) -> usize {
-    (n / 64).clamp(256, 4096)
+    (n / 64).clamp(256, 4096) / LANES * LANES
 }
 
 /// How to cluster: the number of centroids, and settings that have defaults.
@@ -34,6 +52,7 @@ pub struct KMeans {
     rows_per_centroid: usize,
     tolerance: f64,
     balance: f32,
+    cap: Option<f32>,
     spherical: bool,
 }
 
@@ -44,9 +63,12 @@ pub struct Clusters {
     pub centroids: Array2<f32>,
     /// Rows of the sample in each cell, before the last update.
     pub sizes: Vec<u32>,
-    /// The mean squared distance of a row to its centroid, before each update. It does not rise, except where an empty cell was given a part of
-    /// another, and where cells are balanced.
+    /// The mean squared distance of a row to its centroid, before each update from the whole sample. It does not rise, except where an empty cell
+    /// was given a part of another, and where cells are balanced or capped or found through two levels.
     pub objective: Vec<f64>,
+    /// By which share of itself the objective is larger since cells were found through two levels, on some of the rows; 0 with fewer than 4,096
+    /// centroids.
+    pub shortcut: f64,
     /// Centroids that repeat another one, since the sample has fewer different rows than centroids.
     pub repeated: usize,
 }
@@ -62,10 +84,10 @@ impl Clusters {
 impl KMeans {
     /// For `k` centroids; up to 25 iterations over at most 256 rows for each.
     pub fn new(k: usize) -> KMeans {
-        KMeans { k, iters: 25, seed: 0, rows_per_centroid: 256, tolerance: 1e-4, balance: 0.0, spherical: false }
+        KMeans { k, iters: 25, seed: 0, rows_per_centroid: 256, tolerance: 1e-3, balance: 0.0, cap: None, spherical: false }
     }
 
-    /// At most this many iterations.
+    /// At most this many iterations over the sample, and over each of the parts of it that come first.
     pub fn iters(mut self, iters: usize) -> KMeans {
         self.iters = iters;
         self
@@ -83,7 +105,7 @@ impl KMeans {
         self
     }
 
-    /// Stops once an iteration lowers the objective by less than this part.
+    /// Stops once an iteration lowers the objective by less than this share; 0.001 by default.
     pub fn tolerance(mut self, tolerance: f64) -> KMeans {
         self.tolerance = tolerance;
         self
@@ -96,25 +118,39 @@ impl KMeans {
         self
     }
 
+    /// No cell has more than `(1 + share) n / k` rows of the sample, from the second iteration on: see [`Nearest::assign_capped`]. It comes before
+    /// [`balance`](Self::balance).
+    pub fn cap(mut self, share: f32) -> KMeans {
+        self.cap = Some(share);
+        self
+    }
+
     /// Puts centroids on the unit sphere, for inner products of normalised rows.
     pub fn spherical(mut self) -> KMeans {
         self.spherical = true;
         self
     }
 
-    /// The centroids of `x` `[n, d]`. O(n k d) an iteration, in parallel.
+    /// The centroids of `x` `[n, d]`, in parallel. O(n k d) for an iteration over the sample; a sixteenth of it and a quarter come first, so that
+    /// these are few. From 4,096 centroids on, unless they are balanced or capped, it takes two levels: `sqrt(k)` cells are clustered on their
+    /// own, and iterations look at the centroids around the nearest cell ([`Nearest::approximate`]).
     ///
     /// # Errors
     /// [`Error::TooFewRows`] if there are fewer rows than centroids, [`Error::Empty`] without columns, [`Error::NotFinite`].
     pub fn fit(&self, x: ArrayView2<'_, f32>) -> Result<Clusters, Error> {
         self.check(x)?;
         let mut rng = Rng::new(self.seed);
-        let sample = self.sample(x, &mut rng);
-        let start = start::start(sample.view(), self.k, &mut rng);
-        Ok(self.lloyd(sample.view(), start, &mut rng))
+        let order = self.sample(x.nrows(), &mut rng);
+        if self.two_levels() {
+            let start = start::by_cells(self, x, &order)?;
+            return Ok(self.lloyd(&Sample::new(x, &order), start, &[], &mut rng));
+        }
+        let sample = Sample::new(x, &order);
+        let start: Vec<usize> = start::start(sample.rows.all(), self.k, &mut rng).into_iter().map(|i| order[i]).collect();
+        Ok(self.lloyd(&sample, x.select(Axis(0), &start), &PARTS, &mut rng))
     }
 
-    /// As [`fit`](Self::fit), from centroids that are nearly right.
+    /// As [`fit`](Self::fit), from centroids that are nearly right: all iterations see the whole sample.
     ///
     /// # Errors
     /// As there; [`Error::Shape`] if `start` is not `[k, d]`.
@@ -122,8 +158,8 @@ impl KMeans {
         self.check(x)?;
         Error::check_shape("centroids to start from", &[self.k, x.ncols()], start.shape())?;
         let mut rng = Rng::new(self.seed);
-        let sample = self.sample(x, &mut rng);
-        Ok(self.lloyd(sample.view(), start.as_standard_layout().into_owned(), &mut rng))
+        let order = self.sample(x.nrows(), &mut rng);
+        Ok(self.lloyd(&Sample::new(x, &order), start.as_standard_layout().into_owned(), &[], &mut rng))
     }
 
     fn check(&self, x: ArrayView2<'_, f32>) -> Result<(), Error> {
@@ -136,183 +172,118 @@ impl KMeans {
         Error::check_finite("rows to be clustered", x)
     }
 
-    fn sample(&self, x: ArrayView2<'_, f32>, rng: &mut Rng) -> Array2<f32> {
-        let count = self.k.saturating_mul(self.rows_per_centroid.max(1));
-        if count >= x.nrows() {
-            return x.as_standard_layout().into_owned();
-        }
-        x.select(Axis(0), &start::sample(x.nrows(), count, rng))
+    /// Rows to look at, in random order, so that the first ones are a sample too.
+    fn sample(&self, n: usize, rng: &mut Rng) -> Vec<usize> {
+        start::sample(n, self.k.saturating_mul(self.rows_per_centroid.max(1)), rng)
     }
 
-    fn lloyd(&self, x: ArrayView2<'_, f32>, mut centroids: Array2<f32>, rng: &mut Rng) -> Clusters {
-        let n = x.nrows();
-        let (mut cells, mut sizes) = (vec![0u32; n], vec![0u32; self.k]);
-        let mut objective: Vec<f64> = vec![];
+    /// Whether there are so many centroids that rows find theirs through cells of them.
+    fn two_levels(&self) -> bool {
+        self.k >= nearest::TWO_LEVELS && self.balance <= 0.0 && self.cap.is_none()
+    }
+
+    fn lloyd(&self, sample: &Sample, mut centroids: Array2<f32>, parts: &[usize], rng: &mut Rng) -> Clusters {
+        let all = sample.rows.all();
+        let mut cells = vec![0u32; all.n];
+        for part in parts {
+            let rows = all.slice(0, (all.n / part).next_multiple_of(LANES));
+            if rows.n >= ROWS_IN_PART * self.k {
+                let quick = KMeans { balance: 0.0, cap: None, tolerance: PART_TOLERANCE, ..self.clone() };
+                quick.iterate(rows, &sample.centre, &mut centroids, &mut cells[..rows.n], rng);
+            }
+        }
+        let (objective, sizes) = self.iterate(all, &sample.centre, &mut centroids, &mut cells, rng);
+        let shortcut = if self.two_levels() { shortcut(all.slice(0, COMPARED), &sample.centre, centroids.view()) } else { 0.0 };
+        let repeated = update::repeated(centroids.view());
+        Clusters { centroids, sizes, objective, shortcut, repeated }
+    }
+
+    /// Lloyd's iterations over these rows: the objective before each, and the sizes of cells in the last.
+    fn iterate(
+        &self,
+        rows: Part<'_>,
+        centre: &[f32],
+        centroids: &mut Array2<f32>,
+        cells: &mut [u32],
+        rng: &mut Rng,
+    ) -> (Vec<f64>, Vec<u32>) {
+        let squared = rows.squared();
+        let (mut objective, mut sizes): (Vec<f64>, _) = (vec![], vec![0; self.k]);
         let iters = self.iters.max(1);
+        let plain = self.balance <= 0.0 && self.cap.is_none() && !self.spherical;
         for iter in 0..iters {
-            let nearest = Nearest::new(centroids.view());
             let scale = objective.last().copied().unwrap_or(0.0) as f32 * self.balance * iter as f32 / iters as f32;
-            if scale > 0.0 {
-                balanced(&nearest, x, scale, &mut cells, &mut sizes);
-            } else {
-                nearest.assign(x, &mut cells);
+            match self.cap {
+                Some(share) if iter > 0 || iters == 1 => {
+                    Nearest::around(centre.to_vec(), centroids.view()).assign_packed_capped(rows, share, cells)
+                }
+                None if scale > 0.0 => balanced(&Nearest::around(centre.to_vec(), centroids.view()), rows, scale, cells, &mut sizes),
+                _ if self.two_levels() => Nearest::approximately_around(centre.to_vec(), centroids.view()).assign_packed(rows, cells),
+                _ => Nearest::around(centre.to_vec(), centroids.view()).assign_packed(rows, cells),
             }
-            let members = Members::new(&cells, self.k);
-            sizes = members.sizes();
-            objective.push(members.distances(x, centroids.view()) / n as f64);
-            members.means(x, &mut centroids);
-            let empty = self.split(x, &members, &mut centroids, rng);
+            let sums = Sums::new(rows, cells, self.k);
+            objective.push(sums.distances(squared, centroids.view(), centre) / rows.n as f64);
+            let before = centroids.clone();
+            sums.move_to_means(centroids, centre);
+            let empty = update::split(rows, cells, &sums.sizes, centroids, rng);
             if self.spherical {
-                centroids.axis_iter_mut(Axis(0)).for_each(normalise);
+                centroids.axis_iter_mut(Axis(0)).for_each(update::normalise);
             }
-            if let [.., before, now] = objective[..]
+            sizes = sums.sizes;
+            // The first capped iteration follows one that was not, and is worse.
+            let first = usize::from(self.cap.is_some());
+            if let [.., last, now] = objective[first.min(objective.len())..]
                 && scale == 0.0
                 && empty == 0
-                && before - now <= self.tolerance * before
+                && last - now <= self.tolerance * last
             {
                 break;
             }
-        }
-        let repeated = repeated(centroids.view());
-        Clusters { centroids, sizes, objective, repeated }
-    }
-
-    /// Gives every empty cell half of another one, drawn by size: both centroids move a little apart.
-    fn split(&self, x: ArrayView2<'_, f32>, members: &Members, centroids: &mut Array2<f32>, rng: &mut Rng) -> usize {
-        let mut sizes = members.sizes();
-        if !sizes.contains(&0) {
-            return 0;
-        }
-        // What cannot be divided counts as one row, and keeps its centroid.
-        let parts: Vec<bool> = (0..self.k).map(|c| members.differ(x, c)).collect();
-        let weight = |c: usize, n: u32| if parts[c] { u64::from(n.saturating_sub(1)) } else { 0 };
-        let mut moved = 0;
-        for empty in 0..self.k {
-            if sizes[empty] > 0 {
-                continue;
+            // The last centroids are means.
+            if plain && empty == 0 && iter + 1 < iters {
+                centroids.zip_mut_with(&before, |c, before| *c += PAST_MEAN * (*c - before));
             }
-            let total: u64 = sizes.iter().enumerate().map(|(c, n)| weight(c, *n)).sum();
-            if total == 0 {
-                break; // every different row has a centroid of its own
-            }
-            let mut rest = ((u128::from(rng.next_u64()) * u128::from(total)) >> 64) as u64;
-            let full = sizes.iter().enumerate().position(|(c, n)| {
-                let weight = weight(c, *n);
-                let here = rest < weight;
-                rest = rest.wrapping_sub(if here { 0 } else { weight });
-                here
-            });
-            let Some(full) = full else { break };
-            for j in 0..centroids.ncols() {
-                let step = if j % 2 == 0 { 1.0 / 1024.0 } else { -1.0 / 1024.0 };
-                let v = centroids[(full, j)];
-                centroids[(empty, j)] = v * (1.0 + step);
-                centroids[(full, j)] = v * (1.0 - step);
-            }
-            (sizes[empty], sizes[full]) = (sizes[full] / 2, sizes[full] - sizes[full] / 2);
-            moved += 1;
         }
-        moved
+        (objective, sizes)
     }
 }
 
-fn normalise(mut row: ArrayViewMut1<'_, f32>) {
-    let norm = row.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
-    if norm > 0.0 {
-        row.iter_mut().for_each(|v| *v = (f64::from(*v) / norm) as f32);
+/// Rows that are clustered, in random order.
+struct Sample {
+    rows: Rows,
+    centre: Vec<f32>,
+}
+
+impl Sample {
+    fn new(x: ArrayView2<'_, f32>, order: &[usize]) -> Sample {
+        let centre = rows::mean(x);
+        Sample { rows: Rows::pack(x, order.iter().copied(), &centre), centre }
     }
 }
 
-fn repeated(centroids: ArrayView2<'_, f32>) -> usize {
-    let mut seen = std::collections::HashSet::new();
-    centroids.axis_iter(Axis(0)).filter(|row| !seen.insert(row.iter().map(|v| (v + 0.0).to_bits()).collect::<Vec<_>>())).count()
+/// How much larger, as a share, the squared distances through two levels are.
+fn shortcut(rows: Part<'_>, centre: &[f32], centroids: ArrayView2<'_, f32>) -> f64 {
+    let distances = |nearest: Nearest| {
+        let mut cells = vec![0; rows.n];
+        nearest.assign_packed(rows, &mut cells);
+        Sums::new(rows, &cells, nearest.len()).distances(rows.squared(), centroids, centre)
+    };
+    let exact = distances(Nearest::around(centre.to_vec(), centroids));
+    let found = distances(Nearest::approximately_around(centre.to_vec(), centroids));
+    if exact > 0.0 { found / exact - 1.0 } else { 0.0 }
 }
 
-/// Assigns chunk by chunk in row order; the rows of a chunk see the sizes that the chunks before have left.
-fn balanced(plain: &Nearest, x: ArrayView2<'_, f32>, scale: f32, cells: &mut [u32], sizes: &mut [u32]) {
-    let mean = x.nrows() as f32 / sizes.len() as f32;
+/// Assigns chunk by chunk in order; the rows of a chunk see the sizes that the chunks before have left.
+fn balanced(plain: &Nearest, rows: Part<'_>, scale: f32, cells: &mut [u32], sizes: &mut [u32]) {
+    let mean = rows.n as f32 / sizes.len() as f32;
     let mut penalised = plain.clone();
-    let chunk = chunk(x.nrows());
+    let chunk = chunk(rows.n);
     for (i, cells) in cells.chunks_mut(chunk).enumerate() {
         cells.iter().for_each(|c| sizes[*c as usize] -= 1);
         let penalties: Vec<f32> = sizes.iter().map(|n| scale * (*n as f32 / mean - 1.0)).collect();
         penalised.set_penalties(&penalties, plain);
-        let rows = chunk * i..chunk * i + cells.len();
-        penalised.assign(x.slice_axis(Axis(0), rows.into()), cells);
+        penalised.assign_packed(rows.slice(chunk * i, chunk), cells);
         cells.iter().for_each(|c| sizes[*c as usize] += 1);
-    }
-}
-
-/// The values of a matrix in row order, which those of the iterations are.
-fn contiguous<'a>(x: &'a ArrayView2<'_, f32>) -> &'a [f32] {
-    x.as_slice().unwrap_or_else(|| unreachable!("samples and centroids are in row order"))
-}
-
-/// The rows of each cell, ascending: sums over a cell run in this order, whoever computes them.
-struct Members {
-    rows: Vec<u32>,
-    ends: Vec<usize>,
-}
-
-impl Members {
-    fn new(cells: &[u32], k: usize) -> Members {
-        let mut next = vec![0usize; k + 1];
-        cells.iter().for_each(|c| next[*c as usize + 1] += 1);
-        (0..k).for_each(|c| next[c + 1] += next[c]);
-        let mut rows = vec![0; cells.len()];
-        for (row, c) in (0u32..).zip(cells) {
-            let at = &mut next[*c as usize];
-            rows[*at] = row;
-            *at += 1;
-        }
-        next.pop();
-        Members { rows, ends: next }
-    }
-
-    fn of(&self, cell: usize) -> &[u32] {
-        let begin = if cell == 0 { 0 } else { self.ends[cell - 1] };
-        &self.rows[begin..self.ends[cell]]
-    }
-
-    fn sizes(&self) -> Vec<u32> {
-        (0..self.ends.len()).map(|c| self.of(c).len() as u32).collect()
-    }
-
-    /// Whether a cell holds two different rows.
-    fn differ(&self, x: ArrayView2<'_, f32>, cell: usize) -> bool {
-        self.of(cell).split_first().is_some_and(|(first, rest)| rest.iter().any(|row| x.row(*row as usize) != x.row(*first as usize)))
-    }
-
-    /// The sum of squared distances of all rows to their centroids.
-    fn distances(&self, x: ArrayView2<'_, f32>, centroids: ArrayView2<'_, f32>) -> f64 {
-        let (d, x) = (x.ncols(), contiguous(&x));
-        let of_cell = |c: usize| {
-            let centroid = &contiguous(&centroids)[c * d..][..d];
-            let distance = |row: &u32| -> f64 {
-                let squared: f32 = x[*row as usize * d..][..d].iter().zip(centroid).map(|(v, c)| (v - c) * (v - c)).sum();
-                f64::from(squared)
-            };
-            self.of(c).iter().map(distance).sum::<f64>()
-        };
-        let sums: Vec<f64> = (0..self.ends.len()).into_par_iter().map(of_cell).collect();
-        sums.into_iter().sum()
-    }
-
-    /// Moves each centroid to the mean of its cell; those of empty cells stay.
-    fn means(&self, x: ArrayView2<'_, f32>, centroids: &mut Array2<f32>) {
-        let (d, x) = (x.ncols(), contiguous(&x));
-        let Some(centroids) = centroids.as_slice_mut() else { unreachable!("centroids are in standard layout") };
-        centroids.par_chunks_mut(d).enumerate().for_each(|(c, centroid)| {
-            let rows = self.of(c);
-            if rows.is_empty() {
-                return;
-            }
-            let mut sums = vec![0.0f64; d];
-            for row in rows {
-                sums.iter_mut().zip(&x[*row as usize * d..][..d]).for_each(|(sum, v)| *sum += f64::from(*v));
-            }
-            centroid.iter_mut().zip(sums).for_each(|(c, sum)| *c = (sum / rows.len() as f64) as f32);
-        });
     }
 }
 
