@@ -158,6 +158,6 @@ fn straddling(tables: &mut [f32], bits: usize, dim: usize, weight: impl Fn(usize
     }
 }
 
-fn check_bits(bits: u32, allowed: &'static [u32]) -> Result<(), Error> {
+pub(crate) fn check_bits(bits: u32, allowed: &'static [u32]) -> Result<(), Error> {
     if allowed.contains(&bits) { Ok(()) } else { Err(Error::BitsUnsupported { bits, allowed }) }
 }
