@@ -2,7 +2,7 @@
 
 /// Rounds of Lloyd's iteration at most, and the relative gain below which it stops.
 const ROUNDS: usize = 250;
-const TOLERANCE: f64 = 1e-3;
+const TOLERANCE: f64 = 1e-4;
 
 /// Ascending cells. Cell `c` holds the values with `bounds[c] <= v < bounds[c + 1]`; the last one holds its upper bound too.
 #[derive(Clone, Debug, PartialEq)]

@@ -202,7 +202,7 @@ impl BinaryEncoder {
             Kind::Frame(frame) => self.fractions(&products(frame, &x.to_vec())),
             Kind::Network { planes, recon } => (residual_signs(planes, recon, &x.to_vec()), 1.0),
         };
-        let rows: Vec<(Vec<u8>, f32)> = x.axis_iter(Axis(0)).into_par_iter().map(one).collect();
+        let rows: Vec<(Vec<u8>, f32)> = (0..x.nrows()).into_par_iter().map(|i| one(x.row(i))).collect();
         let (codes, factors): (Vec<Vec<u8>>, Vec<f32>) = rows.into_iter().unzip();
         let mut codes = BinaryCodes::new(self.m, self.planes, self.id.clone(), codes.concat())?;
         codes.factors = matches!(self.kind, Kind::Frame(_)).then_some(factors);

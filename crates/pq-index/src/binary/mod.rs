@@ -130,12 +130,13 @@ impl BinaryIndex {
         if let Some(id) = ids.iter().find(|id| !seen.insert(**id)) {
             return Err(Error::DuplicateId { id: *id });
         }
+        let unit = self.unit();
         for (i, id) in ids.iter().enumerate() {
             self.store.push(self.ids.len(), codes.row(i), self.planes)?;
             self.ids.push(*id);
             let known = codes.factors.as_ref().filter(|_| self.scoring == Scoring::Asymmetric).map(|factors| factors[i]);
             if let Some(sides) = &mut self.sides {
-                sides.push(known.unwrap_or_else(|| self.unit() / codes.norm(i)));
+                sides.push(known.unwrap_or_else(|| unit / codes.norm(i)));
             }
         }
         Ok(())
@@ -203,11 +204,11 @@ impl BinaryIndex {
 
     fn best(&self, query: &Prepared, norm: f32, k: usize, allow: Option<&Bitmap>) -> Vec<Hit> {
         let mut best = TopK::new(k);
-        let (unit, equal) = (f64::from(self.unit()), 1.0 / (self.m as f64).sqrt());
+        let unit = f64::from(self.unit());
         // A query of no length has no direction, and ranks by id.
         let norm = if norm > 0.0 { f64::from(norm) } else { 1.0 };
         self.store.products(query, self.m, self.planes, self.len(), allow, |row, product| {
-            let side = self.sides.as_ref().map_or(equal, |sides| f64::from(sides.get(row)));
+            let side = self.sides.as_ref().map_or(1.0, |sides| f64::from(sides.get(row)));
             best.push(-(product * side / (unit * norm)) as f32, self.ids[row]);
         });
         best.into_sorted().into_iter().map(|(key, id)| Hit { id, score: Order::LargerFirst.key(key) }).collect()

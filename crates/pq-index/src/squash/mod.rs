@@ -164,7 +164,7 @@ impl SquashBuilder {
                 return Ok((centroids, members));
             }
             // Where every partition is a single row, one of them takes all.
-            centroids = centroids.select(Axis(0), if keep.is_empty() { &[0] } else { &keep });
+            centroids = if keep.is_empty() { centroids.select(Axis(0), &[0]) } else { centroids.select(Axis(0), &keep) };
         }
     }
 }

@@ -188,7 +188,7 @@ proptest! {
         let x = rows(300, seed);
         let squash = SquashBuilder::new(3, 40).build(&ids(300), &x, &Columns::default()).unwrap();
         let options = SquashOptions { exact: true, ..Default::default() };
-        let search = |k| squash.search(x.slice(ndarray::s![..10, ..]), k, &FullVectors::new(&x), &options).unwrap().0;
+        let search = |k| squash.search(x.slice_axis(Axis(0), (0..10).into()), k, &FullVectors::new(&x), &options).unwrap().0;
         for (short, long) in search(k).iter().zip(search(k + 1)) {
             prop_assert_eq!(&short[..], &long[..k]);
         }
