@@ -6,7 +6,7 @@ use crate::metric::Metric;
 use crate::model::{Config, Model, Sides};
 use crate::norm::Precision;
 use crate::opq::train_opq;
-use crate::orthogonal;
+use scant_tensor_core::linalg;
 use crate::quantizer::{Coder, QuantizerKind, Scaling};
 use crate::rotation::{Rotation, RotationKind};
 use crate::source::{VectorSource, gather, read_rows};
@@ -204,7 +204,7 @@ impl IndexBuilder {
             let kmeans = if self.config.metric == Metric::Cosine { kmeans.spherical() } else { kmeans };
             return Ok(kmeans.fit(x)?.centroids);
         }
-        let mean = orthogonal::mean(x).insert_axis(Axis(0));
+        let mean = linalg::mean(x).insert_axis(Axis(0));
         Ok(if self.config.residual { mean } else { Array2::zeros(mean.dim()) })
     }
 }

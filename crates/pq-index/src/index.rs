@@ -7,6 +7,7 @@ use crate::model::Model;
 use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 use scant_tensor_core::retrieve::{Bitmap, Columns};
+use scant_tensor_core::scan::BLOCK;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -178,6 +179,7 @@ impl Index {
         if !columns.is_empty() {
             self.columns.append(columns)?;
         }
+        let before: Vec<usize> = self.lists.iter().map(List::len).collect();
         let mut row = self.ids.len() as u32;
         for (part, encoded) in parts.iter().enumerate() {
             for (i, list) in encoded.list.iter().enumerate() {
@@ -185,6 +187,9 @@ impl Index {
                 self.lists[*list as usize].push(&model, row, encoded, i, full.as_slice().unwrap_or_default());
                 row += 1;
             }
+        }
+        for (list, before) in self.lists.iter_mut().zip(before).filter(|(list, before)| list.len() > *before) {
+            list.bound(before / BLOCK);
         }
         let first = self.ids.len() as u32;
         self.by_id().extend(ids.iter().zip(first..).map(|(id, row)| (*id, row)));

@@ -1,10 +1,10 @@
 //! The Karhunen-Loève transform: coordinates along the principal axes of some rows.
 
 use crate::error::Error;
-use crate::orthogonal;
 use crate::rotation::products;
 use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut2, Axis};
 use scant_tensor_core::file::{Dtype, File, Writer};
+use scant_tensor_core::linalg;
 
 /// A mean and orthonormal axes, the one of the largest variance first: an isometry.
 #[derive(Clone, Debug)]
@@ -17,12 +17,12 @@ pub(crate) struct Klt {
 impl Klt {
     /// The transform of the rows of `x`, and their variances along the axes. Where there are fewer rows than dimensions, the last variances are 0.
     pub(crate) fn fit(x: ArrayView2<'_, f32>) -> (Klt, Vec<f64>) {
-        let covariance = orthogonal::covariance(x);
+        let covariance = linalg::covariance(x);
         let n = x.nrows().max(1) as f64;
         // Values too large for a covariance in f32 keep their own axes.
         let (sums, axes) =
-            orthogonal::principal(covariance.view()).unwrap_or_else(|| (covariance.diag().to_vec(), Array2::eye(x.ncols())));
-        (Klt { mean: orthogonal::mean(x), axes }, sums.into_iter().map(|sum| sum.max(0.0) / n).collect())
+            linalg::principal(covariance.view()).unwrap_or_else(|| (covariance.diag().to_vec(), Array2::eye(x.ncols())));
+        (Klt { mean: linalg::mean(x), axes }, sums.into_iter().map(|sum| sum.max(0.0) / n).collect())
     }
 
     /// Transforms each row.

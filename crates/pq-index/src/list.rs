@@ -3,9 +3,22 @@
 use crate::model::{Encoded, Model, Sides};
 use crate::norm::Side;
 use crate::quantizer::Coder;
-use scant_tensor_core::scan::CodeBlocks;
+use scant_tensor_core::scan::{BLOCK, CodeBlocks};
 
 const OF_MODEL: &str = "codes of one model have the same columns";
+
+/// The least and the largest number of each kind beside the codes of a block: what bounds the keys of its rows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Extremes {
+    pub(crate) factor: [f32; 2],
+    pub(crate) shift: [f32; 2],
+    pub(crate) norm: [f32; 2],
+}
+
+impl Extremes {
+    /// Of rows that differ in their codes alone.
+    pub(crate) const NONE: Extremes = Extremes { factor: [1.0; 2], shift: [0.0; 2], norm: [0.0; 2] };
+}
 
 #[derive(Clone, Debug)]
 pub(crate) struct List {
@@ -17,12 +30,50 @@ pub(crate) struct List {
     pub(crate) factor: Option<Side>,
     pub(crate) shift: Option<Side>,
     pub(crate) norm: Option<Side>,
+    /// Of each block; empty if there is nothing beside the codes.
+    pub(crate) extremes: Vec<Extremes>,
 }
 
 impl List {
     pub(crate) fn new(columns: usize, sides: &Sides) -> List {
         let [factor, shift, norm] = [sides.factor, sides.shift, sides.norm].map(|p| p.map(Side::new));
-        List { rows: vec![], codes: CodeBlocks::new(columns), full: vec![], factor, shift, norm }
+        List { rows: vec![], codes: CodeBlocks::new(columns), full: vec![], factor, shift, norm, extremes: vec![] }
+    }
+
+    /// The key of a row whose look-ups add up to `key`; `sum` is the query's, `base` what all rows have.
+    #[inline]
+    pub(crate) fn key(&self, place: usize, mut key: f32, sum: f32, base: f32) -> f32 {
+        if let Some(factor) = &self.factor {
+            key *= factor.get(place);
+        }
+        if let Some(shift) = &self.shift {
+            key += shift.get(place) * sum;
+        }
+        if let Some(norm) = &self.norm {
+            key += norm.get(place);
+        }
+        key + base
+    }
+
+    /// Makes the extremes from block `first` on anew.
+    pub(crate) fn bound(&mut self, first: usize) {
+        self.extremes.truncate(first);
+        if self.factor.is_none() && self.shift.is_none() && self.norm.is_none() {
+            return;
+        }
+        for block in first..self.len().div_ceil(BLOCK) {
+            let places = block * BLOCK..(block * BLOCK + BLOCK).min(self.len());
+            let of = |side: &Option<Side>, none: [f32; 2]| match side {
+                None => none,
+                Some(side) => places.clone().map(|p| side.get(p)).fold([f32::INFINITY, f32::NEG_INFINITY], |[a, b], v| [a.min(v), b.max(v)]),
+            };
+            let none = Extremes::NONE;
+            self.extremes.push(Extremes {
+                factor: of(&self.factor, none.factor),
+                shift: of(&self.shift, none.shift),
+                norm: of(&self.norm, none.norm),
+            });
+        }
     }
 
     pub(crate) fn columns(model: &Model) -> usize {
@@ -66,10 +117,12 @@ impl List {
         for side in [&mut self.factor, &mut self.shift, &mut self.norm].into_iter().flatten() {
             side.keep(places);
         }
+        self.bound(0);
     }
 
     /// Appends another list of the same model, whose rows come after `first`.
     pub(crate) fn extend(&mut self, other: &List, first: u32) {
+        let before = self.len();
         self.rows.extend(other.rows.iter().map(|row| first + row));
         self.codes.extend_from(&other.codes).expect(OF_MODEL);
         self.full.extend_from_slice(&other.full);
@@ -79,6 +132,7 @@ impl List {
                 mine.extend(theirs);
             }
         }
+        self.bound(before / BLOCK);
     }
 
     /// Bytes of codes, vectors and the numbers beside them, without padding of the last block.

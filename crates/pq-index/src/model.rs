@@ -5,7 +5,7 @@ use crate::metric::Metric;
 use crate::norm::Precision;
 use crate::quantizer::{Coder, QuantizerKind, Scaling};
 use crate::rotation::{Rotation, RotationKind};
-use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
 use scant_tensor_core::kmeans::Nearest;
 
 /// Settings that outlive training.
@@ -153,7 +153,7 @@ impl Model {
     }
 
     /// The key of a centroid: lists are read in this order.
-    pub(crate) fn list_key(&self, q: ArrayView1<'_, f32>, list: usize) -> f32 {
+    pub(crate) fn list_key(&self, q: &[f32], list: usize) -> f32 {
         let centroid = self.centroids.row(list);
         match self.config.metric {
             Metric::L2 => q.iter().zip(centroid).map(|(q, c)| (q - c) * (q - c)).sum(),

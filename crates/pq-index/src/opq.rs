@@ -1,7 +1,7 @@
 //! Optimized product quantization, non-parametric (Ge and others 2013).
 
 use crate::error::Error;
-use crate::orthogonal;
+use scant_tensor_core::linalg;
 use crate::quantizer::{ProductQuantizer, Quantizer};
 use crate::rotation::Rotation;
 use ndarray::{Array2, ArrayView2, Axis};
@@ -43,7 +43,7 @@ pub fn train_opq(x: ArrayView2<'_, f32>, m: usize, bits: u32, seed: u64) -> Resu
             break;
         }
         last = now;
-        let Some(next) = orthogonal::polar(orthogonal::cross(x, g.view()).view()) else { break };
+        let Some(next) = linalg::polar(linalg::cross(x, g.view()).view()) else { break };
         rotation = next;
         pq = Some(trained);
     }

@@ -206,7 +206,7 @@ impl Index {
                 side.as_ref().map(|(bytes, p)| Side::part(bytes, *p, first, last))
             };
             let end = begin + blocks(l) * BLOCK * width;
-            loaded.push(List {
+            let mut list = List {
                 rows: of_lists[first..last].to_vec(),
                 codes: match &codes {
                     Some(codes) => CodeBlocks::from_bytes(last - first, width, codes.slice(begin..end))?,
@@ -216,7 +216,10 @@ impl Index {
                 factor: part(&factor),
                 shift: part(&shift),
                 norm: part(&norm),
-            });
+                extremes: vec![],
+            };
+            list.bound(0);
+            loaded.push(list);
             begin = end;
         }
         let ids = file.typed::<u64>("ids", [rows])?.to_vec();

@@ -1,16 +1,27 @@
-//! Searching: choose lists, look the codes up, keep the best.
+//! Searching: choose lists, scan them for groups of queries, perhaps score the best again.
 
 use crate::error::Error;
 use crate::flat::keys;
 use crate::index::Index;
-use crate::list::List;
 use crate::metric::Metric;
 use crate::model::Model;
 use crate::rerank::{Reranker, rerank};
-use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
+use crate::scan::{Prepared, Rows, Visit};
+use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 use scant_tensor_core::retrieve::{Bitmap, Filter, Hit, TopK};
-use scant_tensor_core::scan::{BLOCK, Lut};
+use scant_tensor_core::scan::{BLOCK, Lut, Tables};
+use std::borrow::Cow;
+use std::sync::OnceLock;
+
+/// Bytes of the tables of queries that are scanned for together: they stay in the second-level cache.
+const GROUP_BYTES: usize = 128 << 10;
+/// Queries that are scanned for together at most.
+const GROUP: usize = 32;
+/// Blocks that are worth a task of their own.
+const TASK: usize = 512;
+/// With a reranker, so few matching rows are all scored by it, and by nothing else.
+const FEW: usize = 4096;
 
 /// How to search; the default is the index's own number of lists, without filter and re-ranking.
 #[derive(Clone, Copy, Default)]
@@ -32,20 +43,12 @@ pub struct Rerank<'a> {
     pub candidates: usize,
 }
 
-/// What a query needs for every list.
-struct Prepared<'a> {
-    q: ArrayView1<'a, f32>,
-    /// Entries that add up to the key, less what is the list's. None if vectors are kept as they are.
-    lut: Option<Lut>,
-    /// Times the shift of a vector.
-    sum: f32,
-    /// What is the same for all.
-    base: f32,
-}
+/// A list that a query visits, and the part of the key that is the same for all rows of it.
+type Stop = (usize, f32);
 
 impl Index {
     /// The best `k` of each row of `q` `[queries, dim]`, or all if there are fewer: keys by [`f32::total_cmp`], then ids. The scores of codes
-    /// are sums of f32 look-ups in a fixed order. Queries run in parallel; nothing depends on how many do.
+    /// are sums of f32 look-ups in a fixed order. Queries run in groups and in parallel; nothing depends on how many do.
     ///
     /// # Errors
     /// [`Error::KZero`]; [`Error::DimMismatch`], [`Error::NonFinite`] or [`Error::ZeroVector`] for a query, [`Error::Core`] for one so large that its
@@ -57,21 +60,24 @@ impl Index {
         let mut rotated = q.as_standard_layout().into_owned();
         self.model.admit(rotated.view_mut(), 0)?;
         let allowed = self.allowed(options.filter)?;
-        let one = |i: usize| {
-            let stage = options.rerank.map_or(k, |r| r.candidates.max(k));
-            let best = self.search_one(rotated.row(i), stage, options, allowed.as_ref())?;
-            let order = self.metric().order();
+        let order = self.metric().order();
+        if let (Some(r), Some(allowed)) = (options.rerank, allowed.as_ref().filter(|a| a.count() <= FEW)) {
+            let hits: Vec<Hit> = allowed.iter().map(|row| Hit { id: self.ids[row], score: 0.0 }).collect();
+            return (0..q.nrows()).into_par_iter().map(|i| rerank(r.reranker, self.metric(), q.row(i), &hits, k)).collect();
+        }
+        let stage = options.rerank.map_or(k, |r| r.candidates.max(k));
+        let best = self.best(rotated.view(), stage, options, allowed.as_ref())?;
+        let finish = |(i, best): (usize, TopK)| {
             let hits: Vec<Hit> = best.into_sorted().into_iter().map(|(key, id)| Hit { id, score: order.key(key) }).collect();
             match options.rerank {
                 None => Ok(hits),
                 Some(r) => rerank(r.reranker, self.metric(), q.row(i), &hits, k),
             }
         };
-        // A single query does not pay for a task.
-        if q.nrows() == 1 {
-            return Ok(vec![one(0)?]);
+        if options.rerank.is_none() {
+            return best.into_iter().enumerate().map(finish).collect();
         }
-        (0..q.nrows()).into_par_iter().map(one).collect()
+        best.into_par_iter().enumerate().map(finish).collect()
     }
 
     /// Rows that may be found; `None` if all may.
@@ -85,30 +91,80 @@ impl Index {
         Ok(Some(rows))
     }
 
-    fn search_one(&self, q: ArrayView1<'_, f32>, k: usize, options: &SearchOptions<'_>, allowed: Option<&Bitmap>) -> Result<TopK, Error> {
-        let mut best = TopK::new(k);
-        let prepared = self.prepare(q)?;
-        let nprobe = options.nprobe.unwrap_or(self.model.config.nprobe).max(1);
-        let enough = if options.filter.is_some() { k.saturating_mul(4) } else { 0 };
-        let mut matched = 0;
-        for (probed, (key, l)) in self.probe_order(q).into_iter().enumerate() {
-            if probed >= nprobe && (matched >= enough || options.filter.is_none()) {
-                break;
+    /// The best `k` of each admitted query.
+    fn best(&self, q: ArrayView2<'_, f32>, k: usize, options: &SearchOptions<'_>, allowed: Option<&Bitmap>) -> Result<Vec<TopK>, Error> {
+        let words = Words { index: self, allowed, lists: allowed.map_or(vec![], |_| self.lists.iter().map(|_| OnceLock::new()).collect()) };
+        let threads = rayon::current_num_threads();
+        let tables = self.model.coder.as_ref().map_or(0, |c| c.layout().columns() * (c.layout().entries() * c.layout().bits as usize / 8));
+        let group = (GROUP_BYTES / tables.max(1)).min(q.nrows().div_ceil(threads)).clamp(1, GROUP);
+        let run = |queries: ArrayView2<'_, f32>| self.group(queries, k, options, &words);
+        if q.nrows() <= group {
+            return run(q);
+        }
+        let groups: Vec<_> = q.axis_chunks_iter(Axis(0), group).collect();
+        let found: Result<Vec<Vec<TopK>>, Error> = groups.into_par_iter().map(run).collect();
+        Ok(found?.into_iter().flatten().collect())
+    }
+
+    /// The same for queries that are scanned for together, list by list.
+    fn group(&self, q: ArrayView2<'_, f32>, k: usize, options: &SearchOptions<'_>, words: &Words<'_>) -> Result<Vec<TopK>, Error> {
+        let prepared: Vec<Prepared<'_>> = q.as_slice().unwrap_or_default().chunks_exact(self.model.dim).map(|q| self.prepare(q)).collect::<Result<_, _>>()?;
+        let mut best: Vec<TopK> = prepared.iter().map(|_| TopK::new(k)).collect();
+        let mut stops: Vec<(bool, usize, usize, f32)> = vec![];
+        for (i, query) in prepared.iter().enumerate() {
+            let route = self.route(query, k, options, words);
+            // First everyone's nearest list, which brings the k-th key down for all others.
+            stops.extend(route.into_iter().enumerate().map(|(rank, (list, base))| (rank > 0, list, i, base)));
+        }
+        stops.sort_unstable_by_key(|(later, list, query, _)| (*later, *list, *query));
+        for visits in stops.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
+            let list = visits[0].1;
+            let mut of_list: Vec<Visit<'_>> = vec![];
+            let mut rest = best.iter_mut().enumerate();
+            for (.., query, base) in visits {
+                // Queries come in ascending order.
+                let Some((_, best)) = rest.find(|(i, _)| i == query) else { break };
+                of_list.push(Visit { query: &prepared[*query], base: *base, best });
             }
-            matched += self.scan(&self.lists[l], key, &prepared, allowed, &mut best);
+            self.scan(list, words.of(list), &mut of_list);
         }
         Ok(best)
     }
 
-    /// Lists that hold anything, the nearest first, with their keys.
-    fn probe_order(&self, q: ArrayView1<'_, f32>) -> Vec<(f32, usize)> {
+    /// The lists that a query visits, the nearest first. With a filter more than `nprobe`, until there are enough matching rows.
+    fn route(&self, query: &Prepared<'_>, k: usize, options: &SearchOptions<'_>, words: &Words<'_>) -> Vec<Stop> {
+        let model = &*self.model;
         let lists = (0..self.lists.len()).filter(|l| self.lists[*l].len() > 0);
-        let mut order: Vec<(f32, usize)> = lists.map(|l| (self.model.list_key(q, l), l)).collect();
-        order.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        let mut order: Vec<Stop> = lists.map(|l| (l, model.list_key(query.q, l))).collect();
+        let nearest = |a: &Stop, b: &Stop| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0));
+        let nprobe = options.nprobe.unwrap_or(model.config.nprobe).max(1);
+        if options.filter.is_none() {
+            if nprobe < order.len() {
+                order.select_nth_unstable_by(nprobe, nearest);
+                order.truncate(nprobe);
+            }
+            order.sort_unstable_by(nearest);
+        } else {
+            order.sort_unstable_by(nearest);
+            let (enough, mut matched) = (k.saturating_mul(4), 0usize);
+            let mut probed = 0;
+            order.retain(|(list, _)| {
+                let visited = probed < nprobe || matched < enough;
+                if visited {
+                    matched += words.count(*list);
+                    probed += 1;
+                }
+                visited
+            });
+        }
+        let adds_list = model.coder.as_ref().is_some_and(|c| model.config.residual && !Model::by_distance(&model.config, c));
+        if !adds_list {
+            order.iter_mut().for_each(|(_, base)| *base = query.base);
+        }
         order
     }
 
-    fn prepare<'a>(&self, q: ArrayView1<'a, f32>) -> Result<Prepared<'a>, Error> {
+    fn prepare<'a>(&self, q: &'a [f32]) -> Result<Prepared<'a>, Error> {
         let model = &*self.model;
         let mut prepared = Prepared { q, lut: None, sum: 0.0, base: 0.0 };
         let Some(coder) = &model.coder else { return Ok(prepared) };
@@ -117,91 +173,70 @@ impl Index {
         if model.relative() {
             query.iter_mut().zip(model.centroids.row(0)).for_each(|(q, c)| *q -= c);
         }
-        let mut tables = vec![0.0; layout.tables * layout.entries()];
-        if Model::by_distance(&model.config, coder) && quantizer.distances(&query, &mut tables) {
-            prepared.lut = Some(Lut::new(layout.width(), tables)?);
-            return Ok(prepared);
+        let mut values = vec![0.0; layout.tables * layout.entries()];
+        if !(Model::by_distance(&model.config, coder) && quantizer.distances(&query, &mut values)) {
+            if model.config.metric == Metric::L2 && !model.config.residual {
+                prepared.base = query.iter().map(|v| v * v).sum();
+            }
+            let times = if model.config.metric == Metric::L2 { -2.0 } else { -1.0 };
+            query.iter_mut().for_each(|v| *v *= times);
+            prepared.sum = query.iter().sum();
+            quantizer.products(&query, &mut values);
         }
-        if model.config.metric == Metric::L2 && !model.config.residual {
-            prepared.base = query.iter().map(|v| v * v).sum();
-        }
-        let times = if model.config.metric == Metric::L2 { -2.0 } else { -1.0 };
-        query.iter_mut().for_each(|v| *v *= times);
-        prepared.sum = query.iter().sum();
-        quantizer.products(&query, &mut tables);
-        prepared.lut = Some(Lut::new(layout.width(), tables)?);
+        let lut = Lut::new(layout.width(), values)?;
+        let tables = Tables::spanning(&lut);
+        prepared.lut = Some((lut, tables));
         Ok(prepared)
     }
 
-    /// Offers the rows of a list; returns how many may be found.
-    fn scan(&self, list: &List, list_key: f32, prepared: &Prepared<'_>, allowed: Option<&Bitmap>, best: &mut TopK) -> usize {
-        let model = &*self.model;
-        let (Some(coder), Some(lut)) = (&model.coder, &prepared.lut) else {
-            return self.scan_full(list, prepared, allowed, best);
-        };
-        let adds_list = model.config.residual && !Model::by_distance(&model.config, coder);
-        let base = if adds_list { list_key } else { prepared.base };
-        let mut matched = 0;
-        for b in 0..list.codes.blocks() {
-            let word = self.word(list, b, allowed);
+    /// Offers the rows of a list to its visitors. A few of them share a long list's blocks out to threads.
+    fn scan(&self, list: usize, allow: Option<&[u64]>, visits: &mut [Visit<'_>]) {
+        let list = &self.lists[list];
+        let blocks = list.len().div_ceil(BLOCK);
+        let rows = Rows { list, ids: &self.ids, allow: allow.map(Cow::Borrowed), blocks: 0..blocks };
+        let tasks = if self.lists.len() == 1 && visits.len() < rayon::current_num_threads() { blocks / TASK } else { 0 };
+        if tasks < 2 {
+            return self.scan_rows(&rows, visits);
+        }
+        let rows = if self.model.coder.is_some() { rows.sampled(visits) } else { rows };
+        let size = blocks.div_ceil(tasks.min(4 * rayon::current_num_threads()));
+        let parts: Vec<_> = (0..blocks).step_by(size).map(|at| at..(at + size).min(blocks)).collect();
+        let shared: &[Visit<'_>] = visits;
+        let found: Vec<Vec<TopK>> = parts
+            .into_par_iter()
+            .map(|blocks| {
+                let mut best: Vec<TopK> = shared.iter().map(|v| v.best.as_empty()).collect();
+                let own = shared.iter().zip(&mut best).map(|(v, best)| Visit { query: v.query, base: v.base, best });
+                self.scan_rows(&rows.within(blocks), &mut own.collect::<Vec<_>>());
+                best
+            })
+            .collect();
+        for part in found {
+            visits.iter_mut().zip(part).for_each(|(visit, part)| visit.best.take(part));
+        }
+    }
+
+    fn scan_rows(&self, rows: &Rows<'_>, visits: &mut [Visit<'_>]) {
+        if self.model.coder.is_some() {
+            return rows.scan(visits);
+        }
+        let (dim, list) = (self.model.dim, rows.list);
+        for block in rows.blocks.clone() {
+            let places = BLOCK * block..(BLOCK * block + BLOCK).min(list.len());
+            let word = rows.allow.as_deref().map_or(u64::MAX, |allow| allow[block]) & u64::MAX >> (BLOCK - places.len());
             if word == 0 {
                 continue;
             }
-            matched += word.count_ones() as usize;
-            let mut keys = lut.sums(list.codes.block(b));
-            let lanes = (list.len() - b * BLOCK).min(BLOCK);
-            for (lane, key) in keys.iter_mut().enumerate().take(lanes) {
-                let place = b * BLOCK + lane;
-                if let Some(factor) = &list.factor {
-                    *key *= factor.get(place);
-                }
-                if let Some(shift) = &list.shift {
-                    *key += shift.get(place) * prepared.sum;
-                }
-                if let Some(norm) = &list.norm {
-                    *key += norm.get(place);
-                }
-                *key += base;
-            }
-            self.offer(list, b, word, &keys, best);
-        }
-        matched
-    }
-
-    fn scan_full(&self, list: &List, prepared: &Prepared<'_>, allowed: Option<&Bitmap>, best: &mut TopK) -> usize {
-        let (dim, mut matched) = (self.model.dim, 0);
-        let q = prepared.q.as_slice().unwrap_or_default();
-        for (b, rows) in list.full.chunks(BLOCK * dim).enumerate() {
-            let word = self.word(list, b, allowed);
-            if word != 0 {
-                matched += word.count_ones() as usize;
+            let x = &list.full[places.start * dim..places.end * dim];
+            for visit in &mut *visits {
                 let mut found = [0.0; BLOCK];
-                keys(self.metric(), q, rows, &mut found);
-                self.offer(list, b, word, &found, best);
+                keys(self.metric(), visit.query.q, x, &mut found);
+                for (lane, place) in places.clone().enumerate() {
+                    if word >> lane & 1 == 1 && found[lane] <= visit.best.worst() {
+                        visit.best.push(found[lane], self.ids[list.rows[place] as usize]);
+                    }
+                }
             }
-        }
-        matched
-    }
-
-    fn offer(&self, list: &List, block: usize, word: u64, keys: &[f32; BLOCK], best: &mut TopK) {
-        let mut rest = word;
-        while rest != 0 {
-            let lane = rest.trailing_zeros() as usize;
-            rest &= rest - 1;
-            if keys[lane] <= best.worst() {
-                best.push(keys[lane], self.ids[list.rows[block * BLOCK + lane] as usize]);
-            }
-        }
-    }
-
-    /// The rows of a block that may be found, a bit each.
-    fn word(&self, list: &List, block: usize, allowed: Option<&Bitmap>) -> u64 {
-        let rows = &list.rows[block * BLOCK..(block * BLOCK + BLOCK).min(list.len())];
-        match allowed {
-            None => u64::MAX >> (BLOCK - rows.len()),
-            // In a flat index the place is the row.
-            Some(allowed) if self.lists.len() == 1 => allowed.words()[block],
-            Some(allowed) => rows.iter().rev().fold(0, |word, row| word << 1 | u64::from(allowed.contains(*row as usize))),
         }
     }
 
@@ -209,6 +244,29 @@ impl Index {
     pub fn imbalance(&self) -> f64 {
         let n: f64 = self.ids.len() as f64;
         self.lists.len() as f64 * self.lists.iter().map(|l| (l.len() as f64).powi(2)).sum::<f64>() / (n * n).max(1.0)
+    }
+}
+
+/// Which rows of each list may be found, a word for each block; made when a list is first visited.
+struct Words<'a> {
+    index: &'a Index,
+    allowed: Option<&'a Bitmap>,
+    lists: Vec<OnceLock<Vec<u64>>>,
+}
+
+impl Words<'_> {
+    fn of(&self, list: usize) -> Option<&[u64]> {
+        let allowed = self.allowed?;
+        // In a flat index the place is the row.
+        if self.lists.len() == 1 {
+            return Some(allowed.words());
+        }
+        let word = |rows: &[u32]| rows.iter().rev().fold(0, |word, row| word << 1 | u64::from(allowed.contains(*row as usize)));
+        Some(self.lists[list].get_or_init(|| self.index.lists[list].rows.chunks(BLOCK).map(word).collect()))
+    }
+
+    fn count(&self, list: usize) -> usize {
+        self.of(list).map_or(self.index.lists[list].len(), |words| words.iter().map(|w| w.count_ones() as usize).sum())
     }
 }
 

@@ -1,4 +1,4 @@
-//! Dense products and Cholesky factors of f32 matrices on this CPU's widest tier, over `faer`; the caller owns the threads.
+//! Dense products, factors and spectra of matrices on this CPU's widest tier, over `faer`; the caller owns the threads.
 #![expect(unsafe_code, reason = "views of one library become views of the other")]
 
 use crate::error::Error;
@@ -112,5 +112,8 @@ fn factor(a: ArrayView2<'_, f32>, at: impl Fn(usize, usize) -> (usize, usize)) -
     }
 }
 
+mod spectral;
 #[cfg(test)]
 mod tests;
+
+pub use spectral::{covariance, cross, mean, polar, principal};

@@ -4,11 +4,10 @@ use super::codes::{BinaryCodes, check};
 use crate::error::Error;
 use crate::flat::keys;
 use crate::metric::Metric;
-use crate::orthogonal;
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 use scant_tensor_core::file::{Crc32c, Dtype, File, Writer};
-use scant_tensor_core::linalg::matmul;
+use scant_tensor_core::linalg::{cross, matmul, principal};
 use scant_tensor_core::rng::Rng;
 use std::path::Path;
 
@@ -312,7 +311,7 @@ fn tight_frame(m: usize, dim: usize, seed: u64) -> Array2<f32> {
     let mut g = Array2::from_shape_simple_fn((long, short), || rng.normal());
     // The polar factor G (G^T G)^(-1/2) of a Gaussian is uniform. A square one may be ill-conditioned, which the repetition mends.
     for _ in 0..3 {
-        let Some((values, axes)) = orthogonal::principal(orthogonal::cross(g.view(), g.view()).view()) else { break };
+        let Some((values, axes)) = principal(cross(g.view(), g.view()).view()) else { break };
         let least = 1e-12 * values.first().copied().unwrap_or(0.0) + f64::MIN_POSITIVE;
         let mut scaled = axes.clone();
         for (mut axis, value) in scaled.rows_mut().into_iter().zip(values) {

@@ -2,6 +2,7 @@ use super::*;
 use crate::metric::Metric;
 use proptest::prelude::*;
 use scant_tensor_core::rng::Rng;
+use scant_tensor_core::retrieve::TopK;
 use scant_tensor_core::scan::CodeBlocks;
 
 /// Correlated rows with falling variances around a mean.
@@ -91,8 +92,12 @@ fn it_ranks_as_what_it_decodes_in_an_index_too() {
     osq.encode(x.view(), &mut codes);
     let mut blocks = CodeBlocks::new(osq.layout().columns());
     codes.chunks(osq.layout().tables).for_each(|code| blocks.push(code).unwrap());
-    let luts: Vec<Lut> = q.rows().into_iter().map(|q| osq.lut(&q.to_vec()).unwrap()).collect();
-    let found = scant_tensor_core::scan::top_k_lut(scant_tensor_core::isa::Isa::best(), &blocks, &luts, None, 10).unwrap();
+    let of_query = |q: ndarray::ArrayView1<'_, f32>| {
+        let (lut, mut best) = (osq.lut(&q.to_vec()).unwrap(), TopK::new(10));
+        (0..x.nrows()).for_each(|row| best.push(lut.score(&blocks, row), row as u64));
+        best.into_sorted()
+    };
+    let found: Vec<_> = q.rows().into_iter().map(of_query).collect();
     let hits: usize = found.iter().zip(truth.rows()).map(|(f, t)| f.iter().filter(|(_, row)| t.iter().any(|id| id == row)).count()).sum();
     assert!(hits > 160, "{hits} of 200 at 6 bits a dimension");
     // As a quantizer of an index, by distances and by products.

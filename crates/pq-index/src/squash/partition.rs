@@ -6,9 +6,8 @@ use crate::osq::Osq;
 use crate::quantizer::Quantizer;
 use ndarray::ArrayView2;
 use scant_tensor_core::file::{Dtype, File, Writer};
-use scant_tensor_core::isa::Isa;
 use scant_tensor_core::retrieve::{Bitmap, TopK};
-use scant_tensor_core::scan::{BLOCK, CodeBlocks, top_k_lut};
+use scant_tensor_core::scan::{BLOCK, CodeBlocks};
 
 #[derive(Clone, Debug)]
 pub(super) struct Partition {
@@ -46,10 +45,8 @@ impl Partition {
         if allowed.count() <= keep {
             return Ok((allowed.iter().map(|place| place as u64).collect(), 0));
         }
-        let (lut, codes) = (self.signs.lut(y, how)?, self.signs.codes());
-        let best = top_k_lut(Isa::best(), codes, &[lut], Some(allowed.words()), keep)?;
         let blocks = allowed.words().iter().filter(|word| **word != 0).count();
-        Ok((best.into_iter().flatten().map(|(_, place)| place).collect(), (blocks * BLOCK * codes.columns()) as u64))
+        Ok((self.signs.best(y, how, allowed.words(), keep)?, (blocks * BLOCK * self.signs.columns()) as u64))
     }
 
     /// The best `keep` of some places by the distances to the centroids of their cells.

@@ -3,7 +3,11 @@
 use crate::error::Error;
 use ndarray::ArrayView2;
 use scant_tensor_core::file::{Dtype, File, Writer};
-use scant_tensor_core::scan::{BLOCK, CodeBlocks, Lut, Width};
+use scant_tensor_core::isa::Isa;
+use scant_tensor_core::retrieve::TopK;
+use scant_tensor_core::scan::lut4::{self, Pair};
+use scant_tensor_core::scan::{BLOCK, CodeBlocks, Lut, Sink, Tables, Width};
+use std::iter::Sum;
 
 /// How signs are compared with a query.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,19 +47,24 @@ impl Signs {
         Ok(Signs { means: (0..dim).map(|j| [mean(j, 0), mean(j, 1)]).collect(), codes })
     }
 
-    pub(super) fn codes(&self) -> &CodeBlocks {
-        &self.codes
+    /// Bytes of a row.
+    pub(super) fn columns(&self) -> usize {
+        self.codes.columns()
     }
 
-    /// Tables of a transformed query: sums are counts of signs that differ, or squared distances.
-    pub(super) fn lut(&self, y: &[f32], how: Coarse) -> Result<Lut, Error> {
-        let term = |j: usize, side: usize| match how {
-            Coarse::Hamming => f32::from(u8::from((y[j] >= 0.0) != (side == 1))),
-            Coarse::Asymmetric => (y[j] - self.means[j][side]).powi(2),
+    /// The `keep` rows of `allow` that compare best with a transformed query, in no order of use: sums of bytes are near enough here.
+    pub(super) fn best(&self, y: &[f32], how: Coarse, allow: &[u64], keep: usize) -> Result<Vec<u64>, Error> {
+        let tables = match how {
+            Coarse::Hamming => pairs(y.len(), |nibble, code| four(y.len(), nibble, code, |j, side| u8::from((y[j] >= 0.0) != (side == 1)))),
+            Coarse::Asymmetric => {
+                let distance = |j: usize, side: usize| (y[j] - self.means[j][side]).powi(2);
+                let values = (0..16 * y.len().div_ceil(4)).map(|i| four(y.len(), i / 16, i % 16, distance)).collect();
+                Tables::spanning(&Lut::new(Width::Four, values)?).four().to_vec()
+            }
         };
-        let four = |nibble: usize, code: usize| (4 * nibble..y.len().min(4 * nibble + 4)).map(|j| term(j, code >> (j % 4) & 1)).sum();
-        let nibbles = y.len().div_ceil(4);
-        Ok(Lut::new(Width::Four, (0..16 * nibbles).map(|i| four(i / 16, i % 16)).collect())?)
+        let mut closest = Closest(TopK::new(keep));
+        lut4::scan_u16(Isa::best(), &self.codes, 0..self.codes.blocks(), &[&tables], Some(allow), &mut closest);
+        Ok(closest.0.into_sorted().into_iter().map(|(_, row)| row).collect())
     }
 
     pub(super) fn save(&self, prefix: &str, writer: &mut Writer<'_>) -> Result<(), Error> {
@@ -71,5 +80,35 @@ impl Signs {
         let columns = dim.div_ceil(8);
         let codes = file.expect(&format!("{prefix}signs"), Dtype::U8, [rows.div_ceil(BLOCK), columns, BLOCK])?;
         Ok(Signs { means, codes: CodeBlocks::from_bytes(rows, columns, codes)? })
+    }
+}
+
+/// The sum of what the components of a nibble give for the sides that it names.
+fn four<T: Sum>(dim: usize, nibble: usize, code: usize, term: impl Fn(usize, usize) -> T) -> T {
+    (4 * nibble..dim.min(4 * nibble + 4)).map(|j| term(j, code >> (j % 4) & 1)).sum()
+}
+
+/// Tables of bytes, two for each column.
+fn pairs(dim: usize, entry: impl Fn(usize, usize) -> u8) -> Vec<Pair> {
+    let table = |nibble: usize| std::array::from_fn(|code| entry(nibble, code));
+    (0..dim.div_ceil(8)).map(|column| [table(2 * column), table(2 * column + 1)]).collect()
+}
+
+/// Keeps the smallest sums.
+struct Closest(TopK);
+
+impl Sink<u16> for Closest {
+    fn threshold(&self, _: usize, _: usize) -> u16 {
+        // Infinity becomes the largest.
+        self.0.worst() as u16
+    }
+
+    fn block(&mut self, _: usize, block: usize, mask: u64, sums: &[u16; 64]) {
+        let mut rest = mask;
+        while rest != 0 {
+            let lane = rest.trailing_zeros() as usize;
+            rest &= rest - 1;
+            self.0.push(f32::from(sums[lane]), (BLOCK * block + lane) as u64);
+        }
     }
 }

@@ -61,6 +61,16 @@ impl TopK {
         }
     }
 
+    /// Without entries, but with the bound: for a part of what is left to look at.
+    pub fn as_empty(&self) -> TopK {
+        TopK { worst: self.worst, ..TopK::new(self.k) }
+    }
+
+    /// Takes over the entries of a part.
+    pub fn take(&mut self, part: TopK) {
+        part.entries.into_iter().for_each(|(key, id)| self.push(key, id));
+    }
+
     fn select(&mut self) {
         if let Some(last) = self.k.checked_sub(1).filter(|last| *last < self.entries.len()) {
             let (_, kth, _) = self.entries.select_nth_unstable_by(last, order);

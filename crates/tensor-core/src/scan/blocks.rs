@@ -68,6 +68,7 @@ impl CodeBlocks {
     }
 
     /// All blocks as they are saved.
+    #[inline]
     pub fn as_bytes(&self) -> &[u8] {
         match &self.store {
             Store::Owned(lines) => bytemuck::cast_slice(lines),
@@ -76,8 +77,20 @@ impl CodeBlocks {
     }
 
     /// The columns of blocks `blocks`, one after another.
+    #[inline]
     pub(super) fn lines(&self, blocks: std::ops::Range<usize>) -> &[[u8; 64]] {
         &self.as_bytes().as_chunks::<64>().0[blocks.start * self.columns..blocks.end * self.columns]
+    }
+
+    /// The columns of blocks `first..first + B`.
+    #[inline(always)]
+    pub(super) fn some<const B: usize>(&self, first: usize) -> [&[[u8; 64]]; B] {
+        let all = self.lines(first..first + B);
+        let mut lines: [&[[u8; 64]]; B] = [&[]; B];
+        for b in 0..B {
+            lines[b] = &all[b * self.columns..][..self.columns];
+        }
+        lines
     }
 
     /// The columns of block `i`.

@@ -3,7 +3,7 @@
 //! The nibbles of a block are taken apart once for four queries, and a table is loaded once for four blocks.
 
 use super::sum::Sum;
-use super::{CodeBlocks, Sink, offer_lanes, wanted};
+use super::{CodeBlocks, Sink, offer_lanes, wanted_of};
 use crate::isa::Isa;
 use crate::simd::{Simd, WithSimd};
 use std::marker::PhantomData;
@@ -17,7 +17,7 @@ pub type Pair = [[u8; 16]; 2];
 /// # Panics
 /// Unless every query has a pair of tables for every column, and the blocks are there.
 pub fn scan_u8<K: Sink<u8>>(isa: Isa, codes: &CodeBlocks, blocks: Range<usize>, tables: &[&[Pair]], allow: Option<&[u64]>, sink: &mut K) {
-    scan::<u8, K, 4, 4>(isa, codes, blocks, tables, allow, sink);
+    scan::<u8, K, 4, 4, 4>(isa, codes, blocks, tables, allow, sink);
 }
 
 /// The same with sums that stop at 65,535.
@@ -25,11 +25,11 @@ pub fn scan_u8<K: Sink<u8>>(isa: Isa, codes: &CodeBlocks, blocks: Range<usize>, 
 /// # Panics
 /// As [`scan_u8`].
 pub fn scan_u16<K: Sink<u16>>(isa: Isa, codes: &CodeBlocks, blocks: Range<usize>, tables: &[&[Pair]], allow: Option<&[u64]>, sink: &mut K) {
-    scan::<u16, K, 4, 2>(isa, codes, blocks, tables, allow, sink);
+    scan::<u16, K, 4, 2, 2>(isa, codes, blocks, tables, allow, sink);
 }
 
-/// `Q` queries and `B` blocks at a time where there are registers.
-fn scan<T: Sum, K: Sink<T>, const Q: usize, const B: usize>(
+/// `Q` queries and `B` blocks at a time where there are registers, else `N` queries and one block.
+fn scan<T: Sum, K: Sink<T>, const Q: usize, const B: usize, const N: usize>(
     isa: Isa,
     codes: &CodeBlocks,
     blocks: Range<usize>,
@@ -41,10 +41,10 @@ fn scan<T: Sum, K: Sink<T>, const Q: usize, const B: usize>(
     for table in tables {
         assert!(table.len() == codes.columns(), "{} pairs of tables for {} columns", table.len(), codes.columns());
     }
-    isa.run(Scan::<_, T, Q, B> { codes, blocks, tables, allow, sink, sums: PhantomData });
+    isa.run(Scan::<_, T, Q, B, N> { codes, blocks, tables, allow, sink, sums: PhantomData });
 }
 
-struct Scan<'a, K, T, const QUERIES: usize, const BLOCKS: usize> {
+struct Scan<'a, K, T, const QUERIES: usize, const BLOCKS: usize, const NARROW: usize> {
     codes: &'a CodeBlocks,
     blocks: Range<usize>,
     tables: &'a [&'a [Pair]],
@@ -53,16 +53,19 @@ struct Scan<'a, K, T, const QUERIES: usize, const BLOCKS: usize> {
     sums: PhantomData<T>,
 }
 
-impl<T: Sum, K: Sink<T>, const QUERIES: usize, const BLOCKS: usize> Scan<'_, K, T, QUERIES, BLOCKS> {
+impl<T: Sum, K: Sink<T>, const QUERIES: usize, const BLOCKS: usize, const NARROW: usize> Scan<'_, K, T, QUERIES, BLOCKS, NARROW> {
     #[inline(always)]
     fn group<S: Simd, const Q: usize, const B: usize>(&mut self, s: S, query: usize, first: usize) {
-        let wanted: [u64; B] = std::array::from_fn(|b| wanted(self.codes.rows(), self.allow, first + b));
+        let wanted = wanted_of::<B>(self.codes.rows(), self.allow, first);
         if wanted == [0; B] {
             return;
         }
         let columns = self.codes.columns();
-        let lines: [&[[u8; 64]]; B] = std::array::from_fn(|b| &self.codes.block(first + b)[..columns]);
-        let tables: [&[Pair]; Q] = std::array::from_fn(|q| &self.tables[query + q][..columns]);
+        let lines: [&[[u8; 64]]; B] = self.codes.some(first);
+        let mut tables: [&[Pair]; Q] = [&[]; Q];
+        for q in 0..Q {
+            tables[q] = &self.tables[query + q][..columns];
+        }
         let nibble = s.splat_byte(15);
         let mut sums = [[T::zero(s); B]; Q];
         for j in 0..columns {
@@ -99,7 +102,7 @@ impl<T: Sum, K: Sink<T>, const QUERIES: usize, const BLOCKS: usize> Scan<'_, K, 
     }
 }
 
-impl<T: Sum, K: Sink<T>, const QUERIES: usize, const BLOCKS: usize> WithSimd for Scan<'_, K, T, QUERIES, BLOCKS> {
+impl<T: Sum, K: Sink<T>, const QUERIES: usize, const BLOCKS: usize, const NARROW: usize> WithSimd for Scan<'_, K, T, QUERIES, BLOCKS, NARROW> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
@@ -111,7 +114,7 @@ impl<T: Sum, K: Sink<T>, const QUERIES: usize, const BLOCKS: usize> WithSimd for
             }
         }
         while at < self.blocks.end {
-            self.queries::<S, 2, 1>(s, at);
+            self.queries::<S, NARROW, 1>(s, at);
             at += 1;
         }
     }

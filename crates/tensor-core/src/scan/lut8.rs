@@ -3,7 +3,7 @@
 //! On AVX-512 a table is four registers, and eight blocks are summed for each time that it is loaded.
 
 use super::sum::Sum;
-use super::{CodeBlocks, Sink, offer_lanes, wanted};
+use super::{CodeBlocks, Sink, offer_lanes, wanted_of};
 use crate::isa::Isa;
 use crate::simd::{Simd, WithSimd};
 use std::marker::PhantomData;
@@ -57,13 +57,28 @@ fn tiles<T: Sum, K: Sink<T>, const B: usize>(
     }
     // One query needs no tiles.
     let tile = if tables.len() == 1 { usize::MAX } else { (TILE / (64 * codes.columns().max(1))).next_multiple_of(B).max(B) };
+    let laid: Vec<Vec<[u8; 256]>> = tables.iter().map(|tables| isa.run(Lay(tables))).collect();
     let mut at = blocks.start;
     while at < blocks.end {
         let end = blocks.end.min(at.saturating_add(tile));
-        for (query, table) in tables.iter().enumerate() {
+        for (query, table) in laid.iter().enumerate() {
             isa.run(Scan::<_, T, B> { codes, blocks: at..end, query, table, allow, sink, sums: PhantomData });
         }
         at = end;
+    }
+}
+
+struct Lay<'a>(&'a [[u8; 256]]);
+
+impl WithSimd for Lay<'_> {
+    type Out = Vec<[u8; 256]>;
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> Vec<[u8; 256]> {
+        let mut laid = Vec::with_capacity(self.0.len());
+        for table in self.0 {
+            laid.push(s.lay_256(table));
+        }
+        laid
     }
 }
 
@@ -80,11 +95,11 @@ struct Scan<'a, K, T, const MOST: usize> {
 impl<T: Sum, K: Sink<T>, const MOST: usize> Scan<'_, K, T, MOST> {
     #[inline(always)]
     fn group<S: Simd, const B: usize>(&mut self, s: S, first: usize) {
-        let wanted: [u64; B] = std::array::from_fn(|b| wanted(self.codes.rows(), self.allow, first + b));
+        let wanted = wanted_of::<B>(self.codes.rows(), self.allow, first);
         if wanted == [0; B] {
             return;
         }
-        let lines: [&[[u8; 64]]; B] = std::array::from_fn(|b| &self.codes.block(first + b)[..self.table.len()]);
+        let lines: [&[[u8; 64]]; B] = self.codes.some(first);
         let mut sums = [T::zero(s); B];
         for (j, table) in self.table.iter().enumerate() {
             for b in 0..B {
@@ -105,6 +120,10 @@ impl<T: Sum, K: Sink<T>, const MOST: usize> WithSimd for Scan<'_, K, T, MOST> {
                 self.group::<S, MOST>(s, at);
                 at += MOST;
             }
+        }
+        while at + 2 <= self.blocks.end {
+            self.group::<S, 2>(s, at);
+            at += 2;
         }
         while at < self.blocks.end {
             self.group::<S, 1>(s, at);

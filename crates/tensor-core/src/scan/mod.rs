@@ -2,22 +2,20 @@
 //!
 //! [`lut8`] and [`lut4`] add look-ups in tables of bytes (product quantizers), [`dot`](dot()) multiplies bytes by the digits of a query,
 //! [`hamming`] counts bits that differ. A [`Sink`] says what is small enough, block by block, and gets the blocks that have it.
-//! [`top_k_lut`] is the whole search on top: integer sums bound the f32 ones from below, so its result is exact.
+//! [`Tables`] make bytes of a [`Lut`] so that integer sums bound the f32 ones from below, and a search by them can be exact.
 
 mod blocks;
 mod dot;
 mod hamming;
 pub mod lut4;
 pub mod lut8;
-mod search;
 mod sum;
 mod tables;
 
 pub use blocks::CodeBlocks;
 pub use dot::dot;
 pub use hamming::hamming;
-pub use search::{Width, top_k_lut};
-pub use tables::{Lut, Tables};
+pub use tables::{Lut, Tables, Width};
 
 use crate::simd::Simd;
 use sum::Sum;
@@ -62,6 +60,16 @@ fn wanted(rows: usize, allow: Option<&[u64]>, block: usize) -> u64 {
     let there = rows.saturating_sub(64 * block);
     let valid = if there >= 64 { u64::MAX } else { (1 << there) - 1 };
     valid & allow.map_or(u64::MAX, |allow| allow.get(block).copied().unwrap_or(0))
+}
+
+/// The same of `B` blocks. A loop: a closure for `from_fn` would be compiled without the tier's features, and called.
+#[inline(always)]
+fn wanted_of<const B: usize>(rows: usize, allow: Option<&[u64]>, first: usize) -> [u64; B] {
+    let mut words = [0; B];
+    for b in 0..B {
+        words[b] = wanted(rows, allow, first + b);
+    }
+    words
 }
 
 /// Offers the sums of some blocks of a query to the sink, from the registers that they were made in.

@@ -2,8 +2,34 @@
 
 use super::CodeBlocks;
 use super::lut4::Pair;
-use super::search::Width;
 use crate::Error;
+
+/// Bits of a code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Width {
+    /// Two codes in a byte, the low nibble first.
+    Four,
+    /// One code in a byte.
+    Eight,
+}
+
+impl Width {
+    /// Entries of a table.
+    pub fn entries(self) -> usize {
+        match self {
+            Width::Four => 16,
+            Width::Eight => 256,
+        }
+    }
+
+    /// Bytes of the tables of a column.
+    fn bytes(self) -> usize {
+        match self {
+            Width::Four => 32,
+            Width::Eight => 256,
+        }
+    }
+}
 
 /// The look-up tables of one query: `[m][K]`, `K` as the [`Width`] of the codes says.
 #[derive(Clone, Debug)]
@@ -116,9 +142,9 @@ impl Tables {
     /// With a step so fine that rows of at most `tau` have sums below 255.
     ///
     /// An infinite `tau` gives [`spanning`](Self::spanning).
-    pub fn up_to(lut: &Lut, tau: f32) -> Tables {
+    pub fn up_to(lut: &Lut, tau: f64) -> Tables {
         let bias = bias(lut);
-        if tau == f32::INFINITY { Tables::spanning(lut) } else { Tables::with_step(lut, (f64::from(tau) - bias) / 253.0, bias) }
+        if tau == f64::INFINITY { Tables::spanning(lut) } else { Tables::with_step(lut, (tau - bias) / 253.0, bias) }
     }
 
     /// With the finest step that clips no value.
@@ -141,8 +167,10 @@ impl Tables {
     }
 
     /// The largest sum that a row of f32 sum `tau` or less can have. One more than the quotient, for the rounding of f64.
-    pub fn threshold(&self, tau: f32) -> u32 {
-        (((f64::from(tau) - self.bias) / self.step).floor() as u32).saturating_add(1)
+    #[inline]
+    pub fn threshold(&self, tau: f64) -> u32 {
+        // The cast cuts off.
+        (((tau - self.bias) / self.step) as u32).saturating_add(1)
     }
 
     /// What a sum stands for at least.

@@ -253,16 +253,24 @@ impl Simd for Avx2 {
     fn adds_u16(self, a: Self::B, b: Self::B) -> Self::B {
         zip(a, b, |a, b| unsafe { _mm256_adds_epu16(a, b) })
     }
+    /// Each row of 16 less the one before it, in each half.
+    #[inline(always)]
+    fn lay_256(self, table: &[u8; 256]) -> [u8; 256] {
+        std::array::from_fn(|i| if i % 128 < 16 { table[i] } else { table[i] ^ table[i - 16] })
+    }
     #[inline(always)]
     fn look_up_256(self, table: &[u8; 256], at: Self::B) -> Self::B {
         let mut found = self.splat_byte(0);
-        let mut at = at;
-        for row in table.as_chunks::<16>().0 {
-            let row = unsafe { _mm256_broadcastsi128_si256(_mm_loadu_si128(row.as_ptr().cast())) };
-            // A shuffle gives 0 where bit 7 is set: adding 0x70 sets it for all but 0..16.
-            let hit = map(at, |at| unsafe { _mm256_shuffle_epi8(row, _mm256_adds_epu8(at, _mm256_set1_epi8(0x70))) });
-            found = self.or(found, hit);
-            at = map(at, |at| unsafe { _mm256_sub_epi8(at, _mm256_set1_epi8(16)) });
+        // A shuffle gives 0 where bit 7 is set, and looks at the low nibble otherwise. So with 16 less from row to row, which stops at -128,
+        // all rows up to a code's own answer, and the differences add up to that one. Codes above 127 are negative in the first half of the
+        // rows; in the second the others are.
+        for (half, flip) in table.as_chunks::<128>().0.iter().zip([0, -128]) {
+            let mut at = map(at, |at| unsafe { _mm256_xor_si256(at, _mm256_set1_epi8(flip)) });
+            for row in half.as_chunks::<16>().0 {
+                let row = unsafe { _mm256_broadcastsi128_si256(_mm_loadu_si128(row.as_ptr().cast())) };
+                found = zip(found, map(at, |at| unsafe { _mm256_shuffle_epi8(row, at) }), |a, b| unsafe { _mm256_xor_si256(a, b) });
+                at = map(at, |at| unsafe { _mm256_subs_epi8(at, _mm256_set1_epi8(16)) });
+            }
         }
         found
     }

@@ -152,7 +152,12 @@ pub trait Simd: Copy {
     fn adds_u8(self, a: Self::B, b: Self::B) -> Self::B;
     /// `min(a + b, 65535)` of each 16-bit lane.
     fn adds_u16(self, a: Self::B, b: Self::B) -> Self::B;
-    /// Each byte replaced by that entry of `table`. By default one at a time.
+    /// A table in the form that [`look_up_256`](Simd::look_up_256) wants.
+    #[inline(always)]
+    fn lay_256(self, table: &[u8; 256]) -> [u8; 256] {
+        *table
+    }
+    /// Each byte replaced by that entry of a table that [`lay_256`](Simd::lay_256) laid out. By default one at a time.
     #[inline(always)]
     fn look_up_256(self, table: &[u8; 256], at: Self::B) -> Self::B {
         let mut t = [0; 64];

@@ -1,4 +1,4 @@
-//! The two decompositions behind learned rotations, in f64 and on one thread, so that the bits do not depend on the machine's threads.
+//! Decompositions of symmetric and square matrices, in f64 and on one thread, so that the bits do not depend on the machine's threads.
 
 use faer::diag::Diag;
 use faer::dyn_stack::{MemBuffer, MemStack};
@@ -6,28 +6,31 @@ use faer::linalg::{evd, svd};
 use faer::{Mat, Par};
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 
-/// `x^T y` of the rows, summed in f64 over chunks.
-pub(crate) fn cross(x: ArrayView2<'_, f32>, y: ArrayView2<'_, f32>) -> Array2<f64> {
+/// `x^T y` of `x` `[n, a]` and `y` `[n, b]`, summed in f64 over chunks of rows.
+///
+/// # Panics
+/// Unless both have the same number of rows.
+pub fn cross(x: ArrayView2<'_, f32>, y: ArrayView2<'_, f32>) -> Array2<f64> {
     let mut sum = Array2::<f64>::zeros((x.ncols(), y.ncols()));
     let mut part = Array2::<f32>::zeros(sum.dim());
     for begin in (0..x.nrows()).step_by(1024) {
         let rows = begin..(begin + 1024).min(x.nrows());
         let (x, y) = (x.slice_axis(Axis(0), rows.clone().into()), y.slice_axis(Axis(0), rows.into()));
-        scant_tensor_core::linalg::matmul(1.0, x.t(), y, false, part.view_mut());
+        super::matmul(1.0, x.t(), y, false, part.view_mut());
         sum.zip_mut_with(&part, |sum, part| *sum += f64::from(*part));
     }
     sum
 }
 
-/// The covariance of the rows, times their number.
-pub(crate) fn covariance(x: ArrayView2<'_, f32>) -> Array2<f64> {
+/// The covariance of the rows of `x` `[n, d]`, times their number: `[d, d]`.
+pub fn covariance(x: ArrayView2<'_, f32>) -> Array2<f64> {
     let mean = mean(x);
     let centred = &x - &mean;
     cross(centred.view(), centred.view())
 }
 
-/// The mean row.
-pub(crate) fn mean(x: ArrayView2<'_, f32>) -> Array1<f32> {
+/// The mean row of `x` `[n, d]`; zeros without rows.
+pub fn mean(x: ArrayView2<'_, f32>) -> Array1<f32> {
     let mut sum = Array1::<f64>::zeros(x.ncols());
     for row in x.rows() {
         sum.zip_mut_with(&row, |sum, v| *sum += f64::from(*v));
@@ -39,8 +42,9 @@ fn mat(a: ArrayView2<'_, f64>) -> Mat<f64> {
     Mat::from_fn(a.nrows(), a.ncols(), |i, j| a[(i, j)])
 }
 
-/// The orthogonal matrix `R` with the largest trace of `R a`: `V U^T` of `a = U S V^T` (Schönemann 1966).
-pub(crate) fn polar(a: ArrayView2<'_, f64>) -> Option<Array2<f32>> {
+/// The orthogonal matrix `R` with the largest trace of `R a` for a square `a`: `V U^T` of `a = U S V^T` (Schönemann 1966). None if the
+/// decomposition does not converge.
+pub fn polar(a: ArrayView2<'_, f64>) -> Option<Array2<f32>> {
     let n = a.nrows();
     let (mut s, mut u, mut v) = (Diag::zeros(n), Mat::zeros(n, n), Mat::zeros(n, n));
     let vectors = svd::ComputeSvdVectors::Full;
@@ -51,8 +55,8 @@ pub(crate) fn polar(a: ArrayView2<'_, f64>) -> Option<Array2<f32>> {
     r.iter().all(|v| v.is_finite()).then_some(r)
 }
 
-/// Eigenvalues, largest first, and the eigenvectors as rows.
-pub(crate) fn principal(a: ArrayView2<'_, f64>) -> Option<(Vec<f64>, Array2<f32>)> {
+/// Eigenvalues of a symmetric `a`, largest first, and the eigenvectors as rows. None if the decomposition does not converge.
+pub fn principal(a: ArrayView2<'_, f64>) -> Option<(Vec<f64>, Array2<f32>)> {
     let n = a.nrows();
     let (mut s, mut u) = (Diag::zeros(n), Mat::zeros(n, n));
     let mut scratch = MemBuffer::new(evd::self_adjoint_evd_scratch::<f64>(n, evd::ComputeEigenvectors::Yes, Par::Seq, Default::default()));
