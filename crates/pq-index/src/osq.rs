@@ -213,7 +213,8 @@ impl Osq {
     }
 
     pub(crate) fn load(prefix: &str, file: &File, dim: usize) -> Result<Osq, Error> {
-        let corrupt = |field, want: &str| Error::Corrupt { file: "osq".into(), field, want: want.to_owned(), got: "other numbers".to_owned() };
+        let corrupt =
+            |field, want: &str| Error::Corrupt { file: "osq".into(), field, want: want.to_owned(), got: "other numbers".to_owned() };
         let klt = Klt::load(prefix, file, dim)?;
         let bits = file.expect(&format!("{prefix}bits"), Dtype::U8, [dim])?.to_vec();
         if bits.iter().any(|b| *b > MOST) || bits.iter().all(|b| *b == 0) {

@@ -120,13 +120,8 @@ impl Index {
 
     fn writer(&self) -> Result<Writer<'static>, Error> {
         let (model, rows) = (&*self.model, self.ids.len());
-        let parameters = Parameters {
-            dim: model.dim,
-            rows,
-            config: model.config.clone(),
-            sides: model.sides,
-            columns: describe_columns(&self.columns),
-        };
+        let parameters =
+            Parameters { dim: model.dim, rows, config: model.config.clone(), sides: model.sides, columns: describe_columns(&self.columns) };
         let mut writer = Writer::new(KIND, VERSION).parameters(&parameters)?;
         model.save(&mut writer)?;
         let mut offset = vec![0u64];

@@ -3,9 +3,9 @@
 use crate::error::Error;
 use crate::flat::keys;
 use crate::metric::Metric;
-use scant_tensor_core::linalg;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
 use scant_tensor_core::file::{Dtype, File, Writer};
+use scant_tensor_core::linalg;
 use scant_tensor_core::rng::Rng;
 
 /// Rounds of signs and Hadamard; where the dimension is no power of two, each covers the first or the last part in turn.

@@ -76,7 +76,7 @@ impl Store {
             Store::Planes(stored) => {
                 let words = m.div_ceil(64);
                 for (t, plane) in stored.iter_mut().enumerate() {
-                    if row % BLOCK == 0 {
+                    if row.is_multiple_of(BLOCK) {
                         plane.resize(plane.len() + BLOCK * words, 0);
                     }
                     for (w, word) in words_of(codes, planes, t).into_iter().enumerate() {
@@ -86,7 +86,7 @@ impl Store {
             }
             Store::Levels(bytes) => {
                 let width = m.next_multiple_of(4);
-                if row % BLOCK == 0 {
+                if row.is_multiple_of(BLOCK) {
                     bytes.resize(bytes.len() + BLOCK * width, 0);
                 }
                 for (j, code) in codes.iter().enumerate() {
@@ -119,7 +119,11 @@ impl Store {
                 levels.resize(codes.m().next_multiple_of(4), 0);
                 let digits = |f: fn(i32) -> i32| levels.iter().map(|l| f(*l) as i8).collect();
                 // Levels of eight planes do not fit a signed byte.
-                Prepared::Digits(if planes < 8 { vec![(1, digits(|l| l))] } else { vec![(16, digits(|l| l / 16)), (1, digits(|l| l % 16))] })
+                Prepared::Digits(if planes < 8 {
+                    vec![(1, digits(|l| l))]
+                } else {
+                    vec![(16, digits(|l| l / 16)), (1, digits(|l| l % 16))]
+                })
             }
             Store::Tables(_) => Prepared::Lut(lut(&codes.levels(i).map(|l| l as f32).collect::<Vec<_>>(), planes)?),
         })

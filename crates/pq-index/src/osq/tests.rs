@@ -1,8 +1,8 @@
 use super::*;
 use crate::metric::Metric;
 use proptest::prelude::*;
-use scant_tensor_core::rng::Rng;
 use scant_tensor_core::retrieve::TopK;
+use scant_tensor_core::rng::Rng;
 use scant_tensor_core::scan::CodeBlocks;
 
 /// Correlated rows with falling variances around a mean.

@@ -50,9 +50,7 @@ impl Attributes {
     pub(super) fn rows(&self, filter: &Filter, ids: &[u64], bytes: &mut u64) -> Result<Bitmap, FilterError> {
         match filter {
             Filter::Range(name, low, high) if self.cells.contains_key(name) => self.range(name, [*low, *high], filter, ids, bytes),
-            Filter::Eq(name, value) if self.cells.contains_key(name) => {
-                self.range(name, [Bound::Included(*value); 2], filter, ids, bytes)
-            }
+            Filter::Eq(name, value) if self.cells.contains_key(name) => self.range(name, [Bound::Included(*value); 2], filter, ids, bytes),
             Filter::In(name, values) if self.cells.contains_key(name) => {
                 let any = values.iter().map(|value| Filter::Eq(name.clone(), *value)).collect();
                 self.rows(&Filter::Or(any), ids, bytes)
@@ -93,7 +91,13 @@ impl Attributes {
         all.intersect(&below(&cells.most)?);
         let mut table = [NONE; 256];
         for (cell, entry) in table.iter_mut().enumerate().take(count) {
-            *entry = if all.contains(cell) { ALL } else if some.contains(cell) { SOME } else { NONE };
+            *entry = if all.contains(cell) {
+                ALL
+            } else if some.contains(cell) {
+                SOME
+            } else {
+                NONE
+            };
         }
         let mut found = Matches { words: vec![0; cells.codes.blocks()], unsure: vec![] };
         lut8::scan_u8(Isa::best(), &cells.codes, 0..cells.codes.blocks(), &[&[table]], None, &mut found);

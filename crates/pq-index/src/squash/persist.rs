@@ -5,9 +5,9 @@
 //! and `{p}.centroids` of the cells one dimension after the other, `{p}.radius`, `{p}.sides` `[d, 2]`, `{p}.signs` and `{p}.codes`
 //! `[blocks, columns, 64]`. Cells of attributes are made again when it is opened.
 
+use super::Squash;
 use super::attributes::Attributes;
 use super::partition::Partition;
-use super::Squash;
 use crate::error::Error;
 use crate::metric::Metric;
 use crate::persist::{Attribute, add, corrupt, describe_columns, load_columns, save_columns};

@@ -67,11 +67,7 @@ pub struct Stages {
 impl Add for StageReport {
     type Output = StageReport;
     fn add(self, other: StageReport) -> StageReport {
-        StageReport {
-            rows_in: self.rows_in + other.rows_in,
-            rows_out: self.rows_out + other.rows_out,
-            bytes: self.bytes + other.bytes,
-        }
+        StageReport { rows_in: self.rows_in + other.rows_in, rows_out: self.rows_out + other.rows_out, bytes: self.bytes + other.bytes }
     }
 }
 
