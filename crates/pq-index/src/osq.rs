@@ -74,7 +74,7 @@ impl Osq {
     ///
     /// # Errors
     /// [`Error::TooFewVectors`] for fewer than two rows, [`Error::EmptyTraining`] without columns, [`Error::BitBudget`] unless `budget` is 1 to
-    /// 8 bits for each dimension, [`Error::NonFinite`] also where the transform of finite numbers is not.
+    /// 8 bits for each dimension, [`Error::NonFinite`] also where the length of a row is not finite.
     pub fn train(x: ArrayView2<'_, f32>, budget: usize) -> Result<Osq, Error> {
         let (n, dim) = x.dim();
         if dim == 0 {
@@ -99,8 +99,12 @@ impl Osq {
         for begin in (0..n).step_by(ROWS) {
             let y = osq.transformed(x.slice_axis(Axis(0), (begin..n.min(begin + ROWS)).into()));
             Error::check_finite(y.view(), begin)?;
-            for row in y.rows() {
-                osq.radius = osq.radius.max(row.dot(&row).sqrt());
+            for (i, row) in y.rows().into_iter().enumerate() {
+                let value = row.dot(&row).sqrt();
+                if !value.is_finite() {
+                    return Err(Error::NonFinite { row: begin + i, column: 0, value });
+                }
+                osq.radius = osq.radius.max(value);
                 osq.cells.iter_mut().zip(row).for_each(|(cells, v)| cells.cover(*v));
             }
         }

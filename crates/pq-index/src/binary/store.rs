@@ -95,7 +95,8 @@ impl Store {
             }
             Store::Tables(blocks) => {
                 let Sharing { width, per } = Sharing::new(planes);
-                let entries = codes.chunks(per).map(|part| part.iter().rev().fold(0, |entry, code| entry << planes | code));
+                let entries =
+                    codes.chunks(per).map(|part| part.iter().rev().fold(0u32, |entry, code| entry << planes | u32::from(*code)) as u8);
                 let bytes: Vec<u8> = match width {
                     Width::Eight => entries.collect(),
                     Width::Four => {

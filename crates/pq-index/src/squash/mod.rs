@@ -40,7 +40,8 @@ pub struct SquashBuilder {
 ///
 /// Squared distances, or cosine. A search returns `min(k, matching rows)` hits, all of which match, or, if asked, exactly the nearest ones.
 /// Unlike the paper's system it resolves the filter before the scan, so that no row needs to be dropped at the end; it partitions vectors as
-/// they are, since a rotation of all of them changes no distance; and it compares signs with the query itself unless told otherwise.
+/// they are, since a rotation of all of them changes no distance; it visits more partitions under a strict filter; and it compares signs with
+/// the query itself unless told otherwise.
 ///
 /// ```
 /// use ndarray::Array2;

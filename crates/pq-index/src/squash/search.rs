@@ -18,8 +18,8 @@ use std::ops::Add;
 pub struct SquashOptions<'a> {
     /// Only rows for which it holds.
     pub filter: Option<&'a Filter>,
-    /// Partitions are visited whose centroid is at most this many times as far as the nearest one, and more until there are k matching rows.
-    /// 1.15 by default, as published; what it reaches depends on the data.
+    /// Partitions are visited whose centroid is at most this many times as far as the nearest one, and more until there are `10 k` times
+    /// `refine` matching rows. 1.15 by default, as published; what it reaches depends on the data.
     pub stretch: f32,
     /// How signs are compared.
     pub coarse: Coarse,
@@ -148,7 +148,9 @@ impl Squash {
 
     fn staged(&self, query: &Query<'_>, options: &SquashOptions<'_>) -> Result<(Vec<Hit>, Stages), Error> {
         let keep = query.k.saturating_mul(options.refine.max(1));
-        let (visited, matching) = self.choose(query, options.stretch);
+        // So few rows cost little, and under a strict filter the nearest may lie anywhere.
+        let few = keep.saturating_mul(10);
+        let (visited, matching) = self.choose(query, options.stretch, few);
         let all = query.allowed.iter().map(|(_, count)| count).sum();
         let row_bytes = 4 * self.dim() as u64;
         let mut stages = Stages { partitions: report(all, matching, self.partitions.len() as u64 * row_bytes), ..Stages::default() };
@@ -156,7 +158,7 @@ impl Squash {
         for p in visited {
             let (partition, (allowed, count)) = (&self.partitions[p], &query.allowed[p]);
             let y = partition.osq.query(&query.q)?;
-            let pass = ((*count as f64 * f64::from(options.share)) as usize).max(keep.saturating_mul(10));
+            let pass = ((*count as f64 * f64::from(options.share)) as usize).max(few);
             let (places, bytes) = partition.coarse(&y, options.coarse, allowed, pass)?;
             stages.coarse = stages.coarse + report(*count, places.len(), bytes);
             let best = partition.look_up(&y, &places, keep)?;
@@ -170,15 +172,15 @@ impl Squash {
         Ok((hits, stages))
     }
 
-    /// The partitions to visit, the nearest first, and their matching rows.
-    fn choose(&self, query: &Query<'_>, stretch: f32) -> (Vec<usize>, usize) {
+    /// The partitions to visit, the nearest first, with at least `few` matching rows if there are so many, and how many there are.
+    fn choose(&self, query: &Query<'_>, stretch: f32, few: usize) -> (Vec<usize>, usize) {
         let distance = |p: usize| self.centroids.row(p).iter().zip(&query.q).map(|(c, q)| (c - q) * (c - q)).sum::<f32>().sqrt();
         let mut order: Vec<(f32, usize)> = (0..self.partitions.len()).map(|p| (distance(p), p)).collect();
         order.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         let limit = stretch * order.first().map_or(0.0, |first| first.0);
         let (mut visited, mut matching) = (vec![], 0);
         for (distance, p) in order {
-            if distance > limit && matching >= query.k {
+            if distance > limit && matching >= few {
                 break;
             }
             if query.allowed[p].1 > 0 {
