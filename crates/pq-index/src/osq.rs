@@ -3,11 +3,11 @@
 use crate::cells::Cells;
 use crate::error::Error;
 use crate::klt::Klt;
-use crate::quantizer::{Layout, Quantizer};
+use crate::quantizer::{Layout, Quantizer, put_bits};
 use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 use scant_tensor_core::file::{Dtype, File, Writer};
-use scant_tensor_core::scan::{Lut, Width};
+use scant_tensor_core::scan::{BLOCK, Lut, Width};
 
 /// Bits of a dimension at most.
 const MOST: u8 = 8;
@@ -26,8 +26,8 @@ struct Place {
 /// A quantizer of unequal bits: a budget for each vector is shared out over the principal axes by variance, and every axis has cells of its own.
 ///
 /// The codes of several axes share a byte, so that a byte selects an entry of a table of sums, and OSQ is scanned like a product quantizer of
-/// `8` bits. Axes do not straddle bytes; what that leaves empty is [`padding`](Self::padding): nothing or little where 4 bits an axis or fewer
-/// are spent, but up to 3 bits beside each axis where most have 5 to 7.
+/// `8` bits. There axes do not straddle bytes; what that leaves empty is [`padding`](Self::padding), up to 3 bits beside each axis where most have
+/// 5 to 7. A [`Squash`](crate::Squash) index stores the bits without it and takes them apart again for 64 vectors at a time.
 ///
 /// The squared distance of a query to everything in a code's cells is bounded from both sides, see [`bounds`](Self::bounds).
 ///
@@ -116,9 +116,44 @@ impl Osq {
         &self.bits
     }
 
-    /// Bits of a code that are always 0.
+    /// Bits of a code that are always 0, where it is scanned.
     pub fn padding(&self) -> usize {
         8 * self.places.len() - self.bits.iter().map(|b| usize::from(*b)).sum::<usize>()
+    }
+
+    /// Bytes of a code without padding but for the last byte.
+    pub fn packed_bytes(&self) -> usize {
+        self.bits.iter().map(|b| usize::from(*b)).sum::<usize>().div_ceil(8)
+    }
+
+    /// The bits in use of each byte of a code, with where they begin in a packed code.
+    fn used(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.places.iter().scan(0, |begin, places| {
+            let bits = places.iter().map(|p| usize::from(self.bits[p.dimension])).sum::<usize>();
+            *begin += bits;
+            Some((*begin - bits, bits))
+        })
+    }
+
+    /// A code without padding.
+    pub(crate) fn pack(&self, code: &[u8], packed: &mut [u8]) {
+        packed.fill(0);
+        self.used().zip(code).for_each(|((at, bits), code)| put_bits(packed, at, bits, *code));
+    }
+
+    /// Undoes [`pack`](Self::pack) for the 64 codes of a block, column by column.
+    pub(crate) fn unpack(&self, packed: &[[u8; BLOCK]], codes: &mut Vec<[u8; BLOCK]>) {
+        codes.resize(self.places.len(), [0; BLOCK]);
+        for ((at, bits), out) in self.used().zip(codes) {
+            let (byte, shift, mask) = (at / 8, at % 8, ((1u16 << bits) - 1) as u8);
+            let low = &packed[byte];
+            if shift + bits <= 8 {
+                out.iter_mut().zip(low).for_each(|(out, low)| *out = low >> shift & mask);
+            } else {
+                let both = low.iter().zip(&packed[byte + 1]);
+                out.iter_mut().zip(both).for_each(|(out, (low, high))| *out = (low >> shift | high << (8 - shift)) & mask);
+            }
+        }
     }
 
     /// Bytes of everything but codes: axes, bounds of cells and centroids.

@@ -131,7 +131,7 @@ fn take_bits(codes: &[u8], at: usize, bits: usize) -> u8 {
 }
 
 /// Sets bits that are zero so far.
-fn put_bits(codes: &mut [u8], at: usize, bits: usize, code: u8) {
+pub(crate) fn put_bits(codes: &mut [u8], at: usize, bits: usize, code: u8) {
     let (byte, shift) = (at / 8, at % 8);
     let wide = u16::from(code) << shift;
     codes[byte] |= wide as u8;

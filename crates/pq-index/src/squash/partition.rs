@@ -14,6 +14,7 @@ pub(super) struct Partition {
     /// The row number in the index of each place here, ascending.
     pub(super) rows: Vec<u32>,
     pub(super) osq: Osq,
+    /// Packed.
     pub(super) codes: CodeBlocks,
     signs: Signs,
 }
@@ -26,11 +27,12 @@ impl Partition {
     pub(super) fn build(rows: Vec<u32>, x: ArrayView2<'_, f32>, bits: usize) -> Result<Partition, Error> {
         let osq = Osq::train(x, bits)?;
         let y = osq.transformed(x);
-        let mut codes = CodeBlocks::new(osq.layout().columns());
-        let mut code = vec![0; osq.layout().columns()];
+        let (mut code, mut packed) = (vec![0; osq.layout().columns()], vec![0; osq.packed_bytes()]);
+        let mut codes = CodeBlocks::new(packed.len());
         for row in y.rows() {
             osq.encode_transformed(row.as_slice().unwrap_or_default(), &mut code);
-            codes.push(&code)?;
+            osq.pack(&code, &mut packed);
+            codes.push(&packed)?;
         }
         Ok(Partition { rows, codes, signs: Signs::new(y.view())?, osq })
     }
@@ -50,10 +52,13 @@ impl Partition {
     }
 
     /// The best `keep` of some places by the distances to the centroids of their cells.
-    pub(super) fn look_up(&self, y: &[f32], places: &[u64], keep: usize) -> Result<Candidates, Error> {
-        let lut = self.osq.lut_of(y)?;
-        let mut best = TopK::new(keep);
-        places.iter().for_each(|place| best.push(lut.score(&self.codes, *place as usize), *place));
+    pub(super) fn look_up(&self, y: &[f32], mut places: Vec<u64>, keep: usize) -> Result<Candidates, Error> {
+        let (lut, mut best, mut block) = (self.osq.lut_of(y)?, TopK::new(keep), vec![]);
+        places.sort_unstable();
+        for places in places.chunk_by(|a, b| a / BLOCK as u64 == b / BLOCK as u64) {
+            self.osq.unpack(self.codes.block(places[0] as usize / BLOCK), &mut block);
+            places.iter().for_each(|place| best.push(lut.rescore(&block, *place as usize % BLOCK), *place));
+        }
         Ok(best.into_sorted())
     }
 
@@ -69,7 +74,7 @@ impl Partition {
     pub(super) fn load(prefix: &str, file: &File, dim: usize) -> Result<Partition, Error> {
         let rows = file.tensor(&format!("{prefix}rows"))?.typed::<u32>()?.to_vec();
         let osq = Osq::load(prefix, file, dim)?;
-        let columns = osq.layout().columns();
+        let columns = osq.packed_bytes();
         let codes = file.expect(&format!("{prefix}codes"), Dtype::U8, [rows.len().div_ceil(BLOCK), columns, BLOCK])?;
         let codes = CodeBlocks::from_bytes(rows.len(), columns, codes)?;
         Ok(Partition { signs: Signs::load(prefix, file, rows.len(), dim)?, rows, osq, codes })

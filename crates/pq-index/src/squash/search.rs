@@ -161,8 +161,9 @@ impl Squash {
             let pass = ((*count as f64 * f64::from(options.share)) as usize).max(few);
             let (places, bytes) = partition.coarse(&y, options.coarse, allowed, pass)?;
             stages.coarse = stages.coarse + report(*count, places.len(), bytes);
-            let best = partition.look_up(&y, &places, keep)?;
-            stages.look_up = stages.look_up + report(places.len(), best.len(), (places.len() * partition.codes.columns()) as u64);
+            let pass = places.len();
+            let best = partition.look_up(&y, places, keep)?;
+            stages.look_up = stages.look_up + report(pass, best.len(), (pass * partition.codes.columns()) as u64);
             ids.extend(best.into_iter().map(|(_, place)| self.ids[partition.rows[place as usize] as usize]));
         }
         let mut best = TopK::new(query.k);
@@ -247,9 +248,11 @@ impl Squash {
 
     /// Gives `take` the partition, sum and id of every allowed row.
     fn sums(&self, query: &Query<'_>, sums: impl Fn(usize, &[[u8; BLOCK]]) -> [f32; BLOCK], mut take: impl FnMut(usize, f32, u64)) {
+        let mut block = vec![];
         for (p, (partition, (allowed, _))) in self.partitions.iter().zip(query.allowed).enumerate() {
             for (b, word) in allowed.words().iter().enumerate().filter(|(_, word)| **word != 0) {
-                let sums = sums(p, partition.codes.block(b));
+                partition.osq.unpack(partition.codes.block(b), &mut block);
+                let sums = sums(p, &block);
                 for lane in (0..BLOCK).filter(|lane| word >> lane & 1 == 1) {
                     take(p, sums[lane], self.ids[partition.rows[b * BLOCK + lane] as usize]);
                 }
