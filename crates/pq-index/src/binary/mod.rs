@@ -33,7 +33,7 @@ const SIDE: Precision = Precision::Half { scale: 1.0 };
 /// ```
 /// use ndarray::Array2;
 /// use scant_pq_index::{BinaryEncoder, BinaryIndex, Scoring};
-/// let x = Array2::from_shape_fn((300, 16), |(i, j)| ((i * (j + 2)) as f32).sin());
+/// let x = Array2::from_shape_fn((300, 16), |(i, j)| (((i + 1) * (j + 2)) as f32).sin());
 /// let ids: Vec<u64> = (0..300).collect();
 /// let encoder = BinaryEncoder::frame(16, 32, 4, 7)?;
 /// let mut index = BinaryIndex::new(&encoder, Scoring::Asymmetric);
