@@ -63,6 +63,14 @@ pub enum Error {
         /// What there is.
         allowed: &'static [u32],
     },
+    /// No bits for a vector, or more than its dimensions can take.
+    #[error("a budget of {asked} bits a vector: choose 1 to {most}, 8 for each dimension")]
+    BitBudget {
+        /// Bits asked for.
+        asked: usize,
+        /// Bits there can be.
+        most: usize,
+    },
     /// More subspaces than dimensions, or none.
     #[error("{m} subspaces of {dim} dimensions: choose 1 to {dim}")]
     SubspacesDoNotFit {
@@ -107,6 +115,14 @@ pub enum Error {
         want: String,
         /// Digest there is.
         got: String,
+    },
+    /// Codes that were not made to be compared.
+    #[error("a query of encoder {query} to codes of encoder {index}, which does not list it as compatible")]
+    EncoderMismatch {
+        /// The encoder of the codes.
+        index: String,
+        /// The encoder of the query.
+        query: String,
     },
     /// A file that ends too early, or too late.
     #[error("{file}: {have} bytes where {need} are needed", file = file.display())]

@@ -29,15 +29,19 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod binary;
 mod builder;
+mod cells;
 mod error;
 mod flat;
 mod index;
+mod klt;
 mod list;
 mod metric;
 mod model;
 mod norm;
 mod opq;
+mod osq;
 mod persist;
 pub mod quantizer;
 mod rerank;
@@ -46,13 +50,17 @@ mod scan;
 mod search;
 mod shard;
 pub mod source;
+mod squash;
 
+pub use binary::{BinaryCodes, BinaryEncoder, BinaryIndex, Mlp, Scoring};
 pub use builder::{IndexBuilder, Trained};
 pub use error::Error;
 pub use index::{BytesPerVector, Index};
 pub use metric::{Metric, UnknownMetric};
 pub use opq::train_opq;
+pub use osq::{Bounds, Osq};
 pub use rerank::{FullVectors, ReadStats, Reranker};
 pub use rotation::{Rotation, RotationKind};
 pub use search::{Rerank, SearchOptions, exact};
 pub use shard::Shards;
+pub use squash::{Coarse, Squash, SquashBuilder, SquashOptions, StageReport, Stages};

@@ -33,7 +33,7 @@ struct Parameters {
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]
-struct Attribute {
+pub(crate) struct Attribute {
     name: String,
     kind: AttributeKind,
 }
@@ -47,12 +47,12 @@ enum AttributeKind {
     Tags,
 }
 
-fn corrupt(field: &'static str, want: impl ToString, got: impl ToString) -> Error {
+pub(crate) fn corrupt(field: &'static str, want: impl ToString, got: impl ToString) -> Error {
     Error::Corrupt { file: "index".into(), field, want: want.to_string(), got: got.to_string() }
 }
 
 /// Adds a copy: what is saved is gathered from lists anyway.
-fn add<T: Element>(writer: &mut Writer<'_>, name: &str, shape: impl AsRef<[usize]>, values: &[T]) -> Result<(), Error> {
+pub(crate) fn add<T: Element>(writer: &mut Writer<'_>, name: &str, shape: impl AsRef<[usize]>, values: &[T]) -> Result<(), Error> {
     Ok(writer.add(name, T::DTYPE, shape, bytemuck::cast_slice(values).to_vec())?)
 }
 
@@ -119,20 +119,9 @@ impl Index {
     }
 
     fn writer(&self) -> Result<Writer<'static>, Error> {
-        let kind = |column: &Column| match column {
-            Column::F32(_) => AttributeKind::F32,
-            Column::I64(_) => AttributeKind::I64,
-            Column::Category(_) => AttributeKind::Category,
-            _ => AttributeKind::Tags,
-        };
         let (model, rows) = (&*self.model, self.ids.len());
-        let parameters = Parameters {
-            dim: model.dim,
-            rows,
-            config: model.config.clone(),
-            sides: model.sides,
-            columns: self.columns.iter().map(|(name, column)| Attribute { name: name.to_owned(), kind: kind(column) }).collect(),
-        };
+        let parameters =
+            Parameters { dim: model.dim, rows, config: model.config.clone(), sides: model.sides, columns: describe_columns(&self.columns) };
         let mut writer = Writer::new(KIND, VERSION).parameters(&parameters)?;
         model.save(&mut writer)?;
         let mut offset = vec![0u64];
@@ -156,25 +145,7 @@ impl Index {
         Side::save(self.lists.iter().filter_map(|l| l.norm.as_ref()), "norm", &mut writer)?;
         add(&mut writer, "ids", [rows], &self.ids)?;
         add(&mut writer, "live", [self.live.words().len()], self.live.words())?;
-        for (i, (_, column)) in self.columns.iter().enumerate() {
-            let name = format!("attr.{i}");
-            match column {
-                Column::F32(x) => add(&mut writer, &name, [rows], x)?,
-                Column::I64(x) => add(&mut writer, &name, [rows], x)?,
-                Column::Category(x) => add(&mut writer, &name, [rows], x)?,
-                Column::Tags(x) => {
-                    let tags: Vec<u32> = x.iter().flatten().copied().collect();
-                    let mut offset = vec![0u64];
-                    offset.extend(x.iter().scan(0u64, |sum, tags| {
-                        *sum += tags.len() as u64;
-                        Some(*sum)
-                    }));
-                    add(&mut writer, &name, [tags.len()], &tags)?;
-                    add(&mut writer, &format!("{name}.offset"), [rows + 1], &offset)?;
-                }
-                _ => {}
-            }
-        }
+        save_columns(&self.columns, &mut writer)?;
         Ok(writer)
     }
 
@@ -249,11 +220,7 @@ impl Index {
         let ids = file.typed::<u64>("ids", [rows])?.to_vec();
         let words = file.typed::<u64>("live", [rows.div_ceil(64)])?.to_vec();
         let live = Bitmap::from_words(rows, words).ok_or_else(|| corrupt("live", "no bit past the last row", "one"))?;
-        let mut named = vec![];
-        for (i, Attribute { name, kind }) in columns.into_iter().enumerate() {
-            named.push((name, load_column(file, &format!("attr.{i}"), kind, rows)?));
-        }
-        Ok(Index::from_parts(Arc::new(model), loaded, ids, live, Columns::from(named)?))
+        Ok(Index::from_parts(Arc::new(model), loaded, ids, live, load_columns(file, columns, rows)?))
     }
 }
 
@@ -285,6 +252,48 @@ fn offsets(stored: &[u64], last: usize, field: &'static str) -> Result<Vec<usize
     } else {
         Err(corrupt(field, format!("0 to {last}, ascending"), "other numbers"))
     }
+}
+
+/// What a file says of columns.
+pub(crate) fn describe_columns(columns: &Columns) -> Vec<Attribute> {
+    let kind = |column: &Column| match column {
+        Column::F32(_) => AttributeKind::F32,
+        Column::I64(_) => AttributeKind::I64,
+        Column::Category(_) => AttributeKind::Category,
+        _ => AttributeKind::Tags,
+    };
+    columns.iter().map(|(name, column)| Attribute { name: name.to_owned(), kind: kind(column) }).collect()
+}
+
+pub(crate) fn save_columns(columns: &Columns, writer: &mut Writer<'_>) -> Result<(), Error> {
+    for (i, (_, column)) in columns.iter().enumerate() {
+        let name = format!("attr.{i}");
+        match column {
+            Column::F32(x) => add(writer, &name, [columns.rows()], x)?,
+            Column::I64(x) => add(writer, &name, [columns.rows()], x)?,
+            Column::Category(x) => add(writer, &name, [columns.rows()], x)?,
+            Column::Tags(x) => {
+                let tags: Vec<u32> = x.iter().flatten().copied().collect();
+                let mut offset = vec![0u64];
+                offset.extend(x.iter().scan(0u64, |sum, tags| {
+                    *sum += tags.len() as u64;
+                    Some(*sum)
+                }));
+                add(writer, &name, [tags.len()], &tags)?;
+                add(writer, &format!("{name}.offset"), [columns.rows() + 1], &offset)?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn load_columns(file: &File, described: Vec<Attribute>, rows: usize) -> Result<Columns, Error> {
+    let mut named = vec![];
+    for (i, Attribute { name, kind }) in described.into_iter().enumerate() {
+        named.push((name, load_column(file, &format!("attr.{i}"), kind, rows)?));
+    }
+    Ok(Columns::from(named)?)
 }
 
 fn load_column(file: &File, name: &str, kind: AttributeKind, rows: usize) -> Result<Column, Error> {

@@ -144,7 +144,7 @@ impl Rotation {
 }
 
 /// Replaces each row by its products with the rows of `matrix`: one at a time, so that a row's bits do not depend on how many there are.
-fn products(matrix: ArrayView2<'_, f32>, mut x: ArrayViewMut2<'_, f32>) {
+pub(crate) fn products(matrix: ArrayView2<'_, f32>, mut x: ArrayViewMut2<'_, f32>) {
     let matrix = matrix.as_standard_layout();
     let matrix = matrix.as_slice().unwrap_or_default();
     let mut out = vec![0.0; x.ncols()];

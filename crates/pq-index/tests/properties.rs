@@ -41,6 +41,8 @@ fn builders(metric: Metric) -> Vec<(&'static str, IndexBuilder)> {
         ("sq8 residual", b(QuantizerKind::Scalar { bits: 8 }).lists(3).residual()),
         ("lvq8", b(QuantizerKind::Lvq { bits: 8 }).residual()),
         ("lvq4 in lists", b(QuantizerKind::Lvq { bits: 4 }).residual().lists(4)),
+        ("osq", b(QuantizerKind::Osq { bits: 37 })),
+        ("osq residual in lists + factor", b(QuantizerKind::Osq { bits: 30 }).residual().lists(4).norm_factor()),
         ("rq", b(QuantizerKind::Residual { m: 2 })),
         ("rotated 1", b(rotated(1, Levels::LloydMax)).rotation(RotationKind::Hadamard)),
         ("rotated 2", b(rotated(2, Levels::LloydMax)).rotation(RotationKind::Random).residual()),

@@ -2,6 +2,7 @@
 
 use super::{Layout, Levels, Lvq, ProductQuantizer, Quantizer, ResidualQuantizer, RotatedGrid, ScalarQuantizer};
 use crate::error::Error;
+use crate::osq::Osq;
 use ndarray::ArrayView2;
 use scant_tensor_core::file::{File, Writer};
 
@@ -41,6 +42,11 @@ pub enum QuantizerKind {
         /// 4 or 8.
         bits: u32,
     },
+    /// An [`Osq`], which has a rotation of its own.
+    Osq {
+        /// Of a whole vector.
+        bits: usize,
+    },
 }
 
 /// Any quantizer.
@@ -57,6 +63,8 @@ pub enum Coder {
     Residual(ResidualQuantizer),
     /// A range for each vector.
     Lvq(Lvq),
+    /// Cells for each principal axis.
+    Osq(Osq),
 }
 
 impl Coder {
@@ -72,6 +80,7 @@ impl Coder {
             QuantizerKind::Rotated { bits, levels } => Some(Coder::Rotated(RotatedGrid::new(x.ncols(), bits, levels)?)),
             QuantizerKind::Residual { m } => Some(Coder::Residual(ResidualQuantizer::train(x, m, seed)?)),
             QuantizerKind::Lvq { bits } => Some(Coder::Lvq(Lvq::new(x.ncols(), bits)?)),
+            QuantizerKind::Osq { bits } => Some(Coder::Osq(Osq::train(x, bits)?)),
         })
     }
 
@@ -83,6 +92,7 @@ impl Coder {
             Coder::Rotated(q) => q,
             Coder::Residual(q) => q,
             Coder::Lvq(q) => q,
+            Coder::Osq(q) => q,
         }
     }
 
@@ -96,6 +106,7 @@ impl Coder {
             Coder::Product(q) => q.save(writer),
             Coder::Scalar(q) => q.save(writer),
             Coder::Residual(q) => q.save(writer),
+            Coder::Osq(q) => q.save("osq.", writer),
             Coder::Rotated(_) | Coder::Lvq(_) => Ok(()),
         }
     }
@@ -108,6 +119,7 @@ impl Coder {
             QuantizerKind::Rotated { bits, levels } => Some(Coder::Rotated(RotatedGrid::new(dim, bits, levels)?)),
             QuantizerKind::Residual { m } => Some(Coder::Residual(ResidualQuantizer::load(file, dim, m)?)),
             QuantizerKind::Lvq { bits } => Some(Coder::Lvq(Lvq::new(dim, bits)?)),
+            QuantizerKind::Osq { .. } => Some(Coder::Osq(Osq::load("osq.", file, dim)?)),
         })
     }
 }

@@ -139,7 +139,7 @@ fn take_bits(codes: &[u8], at: usize, bits: usize) -> u8 {
 }
 
 /// Sets bits that are zero so far.
-fn put_bits(codes: &mut [u8], at: usize, bits: usize, code: u8) {
+pub(crate) fn put_bits(codes: &mut [u8], at: usize, bits: usize, code: u8) {
     let (byte, shift) = (at / 8, at % 8);
     let wide = u16::from(code) << shift;
     codes[byte] |= wide as u8;
@@ -166,6 +166,6 @@ fn straddling(tables: &mut [f32], bits: usize, dim: usize, weight: impl Fn(usize
     }
 }
 
-fn check_bits(bits: u32, allowed: &'static [u32]) -> Result<(), Error> {
+pub(crate) fn check_bits(bits: u32, allowed: &'static [u32]) -> Result<(), Error> {
     if allowed.contains(&bits) { Ok(()) } else { Err(Error::BitsUnsupported { bits, allowed }) }
 }
