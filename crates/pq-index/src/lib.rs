@@ -31,6 +31,7 @@
 
 mod builder;
 mod error;
+pub mod faiss;
 mod flat;
 mod index;
 mod list;
