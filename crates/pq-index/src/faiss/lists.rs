@@ -83,7 +83,13 @@ pub(super) fn inverted<'a>(r: &mut Reader<'a>, lists: usize, code_size: usize, t
 }
 
 /// Lists of 4-bit codes in blocks, `total` rows together.
-pub(super) fn blocked<'a>(r: &mut Reader<'a>, lists: usize, code_size: usize, blocks: Blocks, total: usize) -> Result<Vec<Rows<'a>>, Error> {
+pub(super) fn blocked<'a>(
+    r: &mut Reader<'a>,
+    lists: usize,
+    code_size: usize,
+    blocks: Blocks,
+    total: usize,
+) -> Result<Vec<Rows<'a>>, Error> {
     match &r.fourcc()? {
         b"ilbl" => {}
         other => return Err(r.unsupported("kind of lists of a fast scan", other.escape_ascii(), "ilbl")),

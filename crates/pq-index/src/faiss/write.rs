@@ -7,7 +7,7 @@ use crate::index::Index;
 use crate::list::List;
 use crate::metric::Metric;
 use crate::model::Model;
-use crate::quantizer::{Coder, QuantizerKind, Scaling, ScalarQuantizer};
+use crate::quantizer::{Coder, QuantizerKind, ScalarQuantizer, Scaling};
 
 /// The bytes of an index that FAISS has a form for.
 pub(super) fn index(index: &Index) -> Result<Vec<u8>, Error> {
@@ -33,7 +33,11 @@ pub(super) fn index(index: &Index) -> Result<Vec<u8>, Error> {
         out.header(header)?;
         transform::write(&mut out, model.dim, cosine, model.rotation.as_ref())?;
     }
-    if flat { write_flat(&mut out, model, header, &lists[0])? } else { write_inverted(&mut out, model, header, &lists)? }
+    if flat {
+        write_flat(&mut out, model, header, &lists[0])?
+    } else {
+        write_inverted(&mut out, model, header, &lists)?
+    }
     if mapped {
         out.words(lists[0].ids.iter().copied());
     }
