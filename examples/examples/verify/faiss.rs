@@ -121,6 +121,11 @@ fn theirs(folder: &Path, q: ArrayView2<'_, f32>) -> Result<usize> {
         };
         let kind = String::from_utf8_lossy(&std::fs::read(&path)?[..4]).into_owned();
         let agree = match got {
+            Ok(mut got) if name.ends_with("RaBitQ1-l2") => {
+                // What a single bit estimates below 0 is held at 0 there.
+                got.iter_mut().flatten().for_each(|hit| hit.score = hit.score.max(0.0));
+                compare(&name, &kind, &got, &want)
+            }
             Ok(got) => compare(&name, &kind, &got, &want),
             Err(e) => {
                 println!("   {name:30} {kind:4} FAILED: {e}");

@@ -48,7 +48,9 @@ pub(super) fn inverted<'a>(r: &mut Reader<'a>, lists: usize, code_size: usize, t
         b"ilar" => {}
         other => return Err(r.unsupported("kind of lists", other.escape_ascii(), "ilar, ilbl and il00")),
     }
-    shape(r, lists, code_size)?;
+    let (stored_lists, stored_size) = (r.u64()?, r.u64()?);
+    r.agree("lists", lists as u64, stored_lists)?;
+    r.agree("bytes of a code in the lists", code_size as u64, stored_size)?;
     let mut sizes = vec![0u64; lists];
     match &r.fourcc()? {
         b"full" => {
@@ -83,19 +85,14 @@ pub(super) fn inverted<'a>(r: &mut Reader<'a>, lists: usize, code_size: usize, t
 }
 
 /// Lists of 4-bit codes in blocks, `total` rows together.
-pub(super) fn blocked<'a>(
-    r: &mut Reader<'a>,
-    lists: usize,
-    code_size: usize,
-    blocks: Blocks,
-    total: usize,
-) -> Result<Vec<Rows<'a>>, Error> {
+pub(super) fn blocked<'a>(r: &mut Reader<'a>, lists: usize, blocks: Blocks, total: usize) -> Result<Vec<Rows<'a>>, Error> {
     match &r.fourcc()? {
         b"ilbl" => {}
         other => return Err(r.unsupported("kind of lists of a fast scan", other.escape_ascii(), "ilbl")),
     }
-    shape(r, lists, code_size)?;
-    let (rows, bytes) = (r.u64()?, r.u64()?);
+    // The bytes of a code stand for nothing here, and are mostly the largest number there is.
+    let (stored_lists, _, rows, bytes) = (r.u64()?, r.u64()?, r.u64()?, r.u64()?);
+    r.agree("lists", lists as u64, stored_lists)?;
     r.agree("rows of a block", blocks.rows as u64, rows)?;
     r.agree("bytes of a block", (blocks.rows * blocks.columns) as u64, bytes)?;
     let (mut out, mut all) = (Vec::with_capacity(lists), 0);
@@ -108,12 +105,6 @@ pub(super) fn blocked<'a>(
     }
     r.agree("rows of all lists", total, all)?;
     Ok(out)
-}
-
-fn shape(r: &mut Reader<'_>, lists: usize, code_size: usize) -> Result<(), Error> {
-    let (stored_lists, stored_size) = (r.u64()?, r.u64()?);
-    r.agree("lists", lists as u64, stored_lists)?;
-    r.agree("bytes of a code in the lists", code_size as u64, stored_size)
 }
 
 /// Where a nibble of a block is: the vector of the low half of byte `t` of 16; that of the high half is 16 later.

@@ -137,7 +137,7 @@ impl<'a> Parsed<'a> {
                 let pq = four_bits(r, header)?;
                 r.agree("code_size of the lists", pq.code_size as u64, size)?;
                 let blocks = Blocks::new(r, block_rows, tables(&pq), padded_m)?;
-                let rows = blocked(r, lists, pq.code_size, blocks, header.rows)?;
+                let rows = blocked(r, lists, blocks, header.rows)?;
                 (pq, residual, rows)
             }
             b"Iwrq" | b"Iwrr" => {

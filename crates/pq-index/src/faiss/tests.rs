@@ -379,7 +379,11 @@ fn damaged_by(file: &[u8], read: impl Fn(&[u8]) -> bool) {
 fn damage_is_an_error_or_a_valid_index() {
     for (_, builder) in builders() {
         // Few rows, and lists that are empty.
-        let file = write(&built(&builder, 4)).unwrap();
+        let index = built(&builder, 4);
+        if index.metric() == Metric::InnerProduct {
+            continue; // as the two others, without what is in front of cosine
+        }
+        let file = write(&index).unwrap();
         if file.len() < 20_000 {
             damaged(&file);
         }
