@@ -124,7 +124,7 @@ impl Blocks {
     pub(super) fn new(r: &Reader<'_>, rows: i32, m: usize, padded_m: u64) -> Result<Blocks, Error> {
         r.agree("sub-quantizers, padded to an even number", m.next_multiple_of(2) as u64, padded_m)?;
         match usize::try_from(rows) {
-            Ok(rows) if rows > 0 && rows % 32 == 0 && rows <= 1 << 16 => Ok(Blocks { rows, columns: m.div_ceil(2) }),
+            Ok(rows) if rows > 0 && rows.is_multiple_of(32) && rows <= 1 << 16 => Ok(Blocks { rows, columns: m.div_ceil(2) }),
             _ => Err(r.corrupt("rows of a block", "a multiple of 32 up to 2^16", rows)),
         }
     }

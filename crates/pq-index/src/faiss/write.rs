@@ -54,7 +54,7 @@ fn has_form(model: &Model) -> Result<(), Error> {
                 return no("a norm factor; build without it");
             }
             match model.config.quantizer {
-                QuantizerKind::Product { m, .. } if model.dim % m != 0 => no("sub-quantizers of different lengths"),
+                QuantizerKind::Product { m, .. } if !model.dim.is_multiple_of(m) => no("sub-quantizers of different lengths"),
                 _ => Ok(()),
             }
         }
