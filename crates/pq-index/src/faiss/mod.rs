@@ -61,7 +61,7 @@ const NAMELESS: &str = "FAISS index";
 /// Opens a file of FAISS.
 ///
 /// # Errors
-/// As [`read`]; [`Error::File`] if the file cannot be read.
+/// As [`read()`]; [`Error::File`] if the file cannot be read.
 pub fn open(path: impl AsRef<Path>) -> Result<Index, Error> {
     let path = path.as_ref();
     plain(path, &Bytes::read(path)?)
@@ -101,7 +101,7 @@ pub fn open_refined(path: impl AsRef<Path>) -> Result<Refined, Error> {
 /// The refined index in the bytes of a file.
 ///
 /// # Errors
-/// As [`read`]; [`Error::Unsupported`] if it is not `IxRF` with flat vectors, alone or in an `IxMp`.
+/// As [`read()`]; [`Error::Unsupported`] if it is not `IxRF` with flat vectors, alone or in an `IxMp`.
 pub fn read_refined(bytes: &[u8]) -> Result<Refined, Error> {
     Refined::read(NAMELESS.as_ref(), bytes)
 }
@@ -118,7 +118,7 @@ pub fn open_binary(path: impl AsRef<Path>) -> Result<BinaryVectors, Error> {
 /// The vectors of the binary index in the bytes of a file.
 ///
 /// # Errors
-/// As [`read`], for the binary kinds.
+/// As [`read()`], for the binary kinds.
 pub fn read_binary(bytes: &[u8]) -> Result<BinaryVectors, Error> {
     BinaryVectors::read(&mut Reader::new(NAMELESS.as_ref(), bytes))
 }
@@ -126,7 +126,7 @@ pub fn read_binary(bytes: &[u8]) -> Result<BinaryVectors, Error> {
 /// Saves an index as FAISS would, through a temporary file beside `path`: a save that fails leaves the old file whole.
 ///
 /// # Errors
-/// As [`write`]; [`Error::File`].
+/// As [`write()`]; [`Error::File`].
 pub fn save(index: &Index, path: impl AsRef<Path>) -> Result<(), Error> {
     let bytes = write(index)?;
     Ok(replace(path, |out| out.write_all(&bytes))?)
