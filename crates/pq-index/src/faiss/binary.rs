@@ -6,6 +6,13 @@ use crate::error::Error;
 use std::collections::HashSet;
 
 /// Vectors of bits, as a binary index has them.
+///
+/// ```
+/// use scant_pq_index::faiss::{BinaryVectors, read_binary, write_binary};
+/// let vectors = BinaryVectors { dim: 16, ids: vec![5, 3], bits: vec![1, 2, 3, 4] };
+/// assert_eq!(read_binary(&write_binary(&vectors)?)?, vectors);
+/// # Ok::<(), scant_pq_index::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BinaryVectors {
     /// Bits of a vector, a multiple of 8.
