@@ -48,6 +48,7 @@ fn main() -> std::io::Result<()> {
         ("hugging_face", "llama", seeds::join(&seeds::config(), &tensors)),
         ("tokenizer", "vocab", seeds::join(b"[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n##b\n", b"ab a b")),
     ];
+    all.extend(seeds::faiss().into_iter().map(|(name, file)| ("faiss", name, file)));
     all.extend(seeds::tokenizers().map(|(name, json)| ("tokenizer", name, seeds::join(&json, b"abab <s> ba 1.\xc3\xa9"))));
     for (target, name, bytes) in all {
         assert!(opens(target, &bytes), "{target}/{name} does not open");

@@ -1,5 +1,8 @@
 //! Small valid files of every kind, made here from nothing.
 
+use ndarray::Array2;
+use scant_pq_index::quantizer::QuantizerKind;
+use scant_pq_index::{IndexBuilder, Metric, RotationKind, faiss};
 use scant_quant::gguf::{BlockType, Writer};
 use scant_quant::imatrix::{Imatrix, InputSums};
 use scant_tensor_core::file::{self, Dtype};
@@ -234,4 +237,26 @@ pub fn tokenizers() -> [(&'static str, Vec<u8>); 5] {
 pub fn join(first: &[u8], second: &[u8]) -> Vec<u8> {
     let len = u16::try_from(first.len()).expect("a short first file");
     [&len.to_le_bytes(), first, second].concat()
+}
+
+/// Files of FAISS: flat and in lists, whole and coded, with ids and transforms, and of bits.
+pub fn faiss() -> Vec<(&'static str, Vec<u8>)> {
+    let x = Array2::from_shape_fn((40, 4), |(i, j)| ((i * (2 * j + 1)) as f32 * 0.7).sin());
+    let product = QuantizerKind::Product { m: 2, bits: 4 };
+    let builders = [
+        ("flat", IndexBuilder::new(Metric::L2)),
+        ("pq", IndexBuilder::new(Metric::Cosine).quantizer(product).rotation(RotationKind::Opq)),
+        ("ivf_pq", IndexBuilder::new(Metric::L2).quantizer(product).lists(3).residual()),
+        ("sq", IndexBuilder::new(Metric::InnerProduct).quantizer(QuantizerKind::Scalar { bits: 6 })),
+        ("ivf_sq", IndexBuilder::new(Metric::L2).quantizer(QuantizerKind::Scalar { bits: 8 }).lists(3)),
+    ];
+    let mut files = vec![];
+    for (name, builder) in builders {
+        let mut trained = builder.train(&x).expect("enough vectors");
+        trained.add(&[7, 5, 6], x.slice(ndarray::s![..3, ..])).expect("new ids");
+        files.push((name, faiss::write(&trained.finish()).expect("a form of FAISS")));
+    }
+    let bits = faiss::BinaryVectors { dim: 16, ids: vec![3, 1], bits: vec![1, 2, 3, 4] };
+    files.push(("bits", faiss::write_binary(&bits).expect("whole bytes")));
+    files
 }

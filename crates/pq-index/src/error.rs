@@ -146,6 +146,40 @@ pub enum Error {
         /// What it is.
         got: String,
     },
+    /// A file of another program with a part that this crate has no form for.
+    #[error("{file}: {what} `{got}` is not read here; what is: {supported}", file = file.display())]
+    Unsupported {
+        /// The file.
+        file: PathBuf,
+        /// The part.
+        what: &'static str,
+        /// Its name in the file.
+        got: String,
+        /// What could stand there.
+        supported: &'static str,
+    },
+    /// A number beyond what is allowed.
+    #[error("{what} is {value}, and at most {limit} is allowed")]
+    LimitExceeded {
+        /// The number.
+        what: &'static str,
+        /// Its value.
+        value: u64,
+        /// The largest allowed.
+        limit: u64,
+    },
+    /// A FAISS index that was saved before it was trained.
+    #[error("{file}: the index was saved untrained; train it before it is saved", file = file.display())]
+    NotTrained {
+        /// The file.
+        file: PathBuf,
+    },
+    /// An index that FAISS has no form for.
+    #[error("FAISS has no form for {what}")]
+    NoFaissForm {
+        /// What it cannot hold.
+        what: &'static str,
+    },
     /// A file that cannot be read.
     #[error("{file}: {source}", file = file.display())]
     Io {

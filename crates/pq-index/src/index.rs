@@ -290,19 +290,20 @@ impl Index {
         let (l, place) = found.ok_or(Error::UnknownId { id })?;
         let (list, dim) = (&self.lists[l], self.model.dim);
         let mut x = Array2::<f32>::zeros((1, dim));
-        let Some(coder) = &self.model.coder else {
-            return Ok(list.full[place * dim..][..dim].to_vec());
-        };
-        let layout = coder.layout();
-        let (mut bytes, mut codes, mut g) = (vec![0; layout.columns()], vec![0; layout.tables], vec![0.0; dim]);
-        list.codes.get(place, &mut bytes).expect("a place of this list");
-        layout.unpack(&bytes, &mut codes);
-        coder.quantizer().decode(&codes, &mut g);
-        let factor = list.factor.as_ref().map_or(1.0, |s| s.get(place));
-        let shift = list.shift.as_ref().map_or(0.0, |s| s.get(place));
-        for (i, (x, g)) in x.iter_mut().zip(&g).enumerate() {
-            let centroid = if self.model.config.residual { self.model.centroids[(l, i)] } else { 0.0 };
-            *x = centroid + factor * g + shift;
+        if let Some(coder) = &self.model.coder {
+            let layout = coder.layout();
+            let (mut bytes, mut codes, mut g) = (vec![0; layout.columns()], vec![0; layout.tables], vec![0.0; dim]);
+            list.codes.get(place, &mut bytes).expect("a place of this list");
+            layout.unpack(&bytes, &mut codes);
+            coder.quantizer().decode(&codes, &mut g);
+            let factor = list.factor.as_ref().map_or(1.0, |s| s.get(place));
+            let shift = list.shift.as_ref().map_or(0.0, |s| s.get(place));
+            for (i, (x, g)) in x.iter_mut().zip(&g).enumerate() {
+                let centroid = if self.model.config.residual { self.model.centroids[(l, i)] } else { 0.0 };
+                *x = centroid + factor * g + shift;
+            }
+        } else {
+            x.iter_mut().zip(&list.full[place * dim..]).for_each(|(x, full)| *x = *full);
         }
         if let Some(rotation) = &self.model.rotation {
             rotation.undo(x.view_mut());

@@ -33,6 +33,7 @@ mod binary;
 mod builder;
 mod cells;
 mod error;
+pub mod faiss;
 mod flat;
 mod index;
 mod klt;

@@ -63,6 +63,20 @@ pub(crate) struct Encoded {
 }
 
 impl Model {
+    /// Out of what was trained or read; the dimensions must fit.
+    pub(crate) fn new(
+        config: Config,
+        centroids: Array2<f32>,
+        rotation: Option<Rotation>,
+        coder: Option<Coder>,
+        sides: Sides,
+    ) -> Result<Model, Error> {
+        let (dim, nearest) = (centroids.ncols(), Nearest::approximate(centroids.view()));
+        let mut model = Model { config, dim, centroids, nearest, rotation, coder, sides, digest: String::new() };
+        model.digest = model.compute_digest()?;
+        Ok(model)
+    }
+
     /// True if look-ups give squared distances by themselves.
     pub(crate) fn by_distance(config: &Config, coder: &Coder) -> bool {
         let splits = match coder {
@@ -129,16 +143,35 @@ impl Model {
             }
             g.iter_mut().for_each(|g| *g = factor * *g + shift);
             let squared = |v: &[f32]| v.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>();
-            let mut norm = if scaling == Scaling::Factor { squared(&row) } else { squared(&g) };
-            if self.config.residual && self.config.lists > 1 {
-                let centroid = self.centroids.row(out.list[i] as usize);
-                norm += 2.0 * centroid.iter().zip(&g).map(|(c, g)| f64::from(*c) * f64::from(*g)).sum::<f64>();
-            }
             out.factor.push(factor);
             out.shift.push(shift);
-            out.norm.push(norm as f32);
+            if self.sides.norm.is_some() {
+                let list = out.list[i] as usize;
+                let own = match self.config.metric {
+                    Metric::L2 if scaling == Scaling::Factor => squared(&row),
+                    Metric::L2 => squared(&g),
+                    _ => self.with_centroid(list, &row),
+                };
+                out.norm.push(self.norm(list, own, &g));
+            }
         }
         out
+    }
+
+    fn with_centroid(&self, list: usize, x: &[f32]) -> f64 {
+        self.centroids.row(list).iter().zip(x).map(|(c, x)| f64::from(*c) * f64::from(*x)).sum()
+    }
+
+    /// What the key of a vector needs besides the query's product with `g`, the scaled part that its codes stand for. Under L2 `own` is the
+    /// squared length of what the centroid leaves. Under the inner product it is that part's product with the centroid, whose estimate
+    /// through `g` it takes the place of.
+    pub(crate) fn norm(&self, list: usize, own: f64, g: &[f32]) -> f32 {
+        let norm = match self.config.metric {
+            Metric::L2 if self.config.residual && self.config.lists > 1 => own + 2.0 * self.with_centroid(list, g),
+            Metric::L2 => own,
+            _ => self.with_centroid(list, g) - own,
+        };
+        norm as f32
     }
 
     /// What the centroids leave of each row; the row itself if codes are direct.

@@ -24,7 +24,7 @@ pub fn train_opq(x: ArrayView2<'_, f32>, m: usize, bits: u32, seed: u64) -> Resu
     let plain_error = error(&plain, x);
     let mut rotation = match Rotation::pca(x, m) {
         Rotation::Matrix(matrix) => matrix,
-        Rotation::Hadamard(_) => Array2::eye(dim),
+        _ => Array2::eye(dim),
     };
     let (mut pq, mut last) = (None::<ProductQuantizer>, f64::INFINITY);
     let mut rotated = x.to_owned();

@@ -13,7 +13,6 @@ use crate::quantizer::Coder;
 use crate::rotation::Rotation;
 use ndarray::{Array2, Axis};
 use scant_tensor_core::file::{Crc32c, Dtype, Element, File, Writer};
-use scant_tensor_core::kmeans::Nearest;
 use scant_tensor_core::retrieve::{Bitmap, Column, Columns};
 use scant_tensor_core::scan::{BLOCK, CodeBlocks};
 use std::path::Path;
@@ -86,10 +85,7 @@ impl Model {
             return Err(corrupt("rotation", config.rotation.is_some(), rotation.is_some()));
         }
         let coder = Coder::load(file, config.quantizer, dim)?;
-        let nearest = Nearest::approximate(centroids.view());
-        let mut model = Model { config, dim, centroids, nearest, rotation, coder, sides, digest: String::new() };
-        model.digest = model.compute_digest()?;
-        Ok(model)
+        Model::new(config, centroids, rotation, coder, sides)
     }
 }
 
@@ -232,7 +228,11 @@ fn check_sides(model: &Model) -> Result<(), Error> {
         None => (false, false, false),
         Some(coder) => {
             let scaling = Model::scaling(&model.config, coder);
-            let norm = model.config.metric == crate::metric::Metric::L2 && !Model::by_distance(&model.config, coder);
+            let norm = match model.config.metric {
+                crate::metric::Metric::L2 => !Model::by_distance(&model.config, coder),
+                // Those of FAISS's RaBitQ have it: see `Model::norm`.
+                _ => sides.norm.is_some() && scaling == Scaling::Factor && model.config.residual,
+            };
             (scaling != Scaling::None, scaling == Scaling::Affine, norm)
         }
     };

@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::flat::keys;
 use crate::metric::Metric;
-use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
+use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut2, Axis};
 use scant_tensor_core::file::{Dtype, File, Writer};
 use scant_tensor_core::linalg;
 use scant_tensor_core::rng::Rng;
@@ -33,6 +33,13 @@ pub enum Rotation {
     Hadamard(Array2<f32>),
     /// `[d, d]` in row order, with orthonormal rows: a vector `x` becomes `R x`.
     Matrix(Array2<f32>),
+    /// As `Matrix`, and then a shift: `R x + b`.
+    Affine {
+        /// `[d, d]`, with orthonormal rows; none for the identity.
+        matrix: Option<Array2<f32>>,
+        /// `[d]`.
+        shift: Array1<f32>,
+    },
 }
 
 impl Rotation {
@@ -88,6 +95,12 @@ impl Rotation {
                 }
             }
             Rotation::Matrix(matrix) => products(matrix.view(), x),
+            Rotation::Affine { matrix, shift } => {
+                if let Some(matrix) = matrix {
+                    products(matrix.view(), x.view_mut());
+                }
+                x += shift;
+            }
         }
     }
 
@@ -108,6 +121,12 @@ impl Rotation {
                 }
             }
             Rotation::Matrix(matrix) => products(matrix.t(), x),
+            Rotation::Affine { matrix, shift } => {
+                x -= shift;
+                if let Some(matrix) = matrix {
+                    products(matrix.t(), x);
+                }
+            }
         }
     }
 
@@ -119,9 +138,12 @@ impl Rotation {
                 let bits: Vec<u8> = all.chunks(8).map(byte).collect();
                 Ok(writer.add("rotation.signs", Dtype::U8, [bits.len()], bits)?)
             }
-            Rotation::Matrix(matrix) => {
-                let all: Vec<f32> = matrix.iter().copied().collect();
-                Ok(writer.add("rotation", Dtype::F32, matrix.shape(), bytemuck::cast_slice(&all).to_vec())?)
+            Rotation::Matrix(matrix) => save_f32(writer, "rotation", matrix.shape(), matrix.iter()),
+            Rotation::Affine { matrix, shift } => {
+                if let Some(matrix) = matrix {
+                    save_f32(writer, "rotation", matrix.shape(), matrix.iter())?;
+                }
+                save_f32(writer, "rotation.shift", &[1, shift.len()], shift.iter())
             }
         }
     }
@@ -133,14 +155,26 @@ impl Rotation {
             let sign = |i: usize| if bits[i / 8] >> (i % 8) & 1 == 1 { -1.0 } else { 1.0 };
             return Ok(Some(Rotation::Hadamard(Array2::from_shape_fn((ROUNDS, dim), |(r, c)| sign(r * dim + c)))));
         }
-        if !file.contains("rotation") {
-            return Ok(None);
-        }
-        let all = file.typed::<f32>("rotation", [dim, dim])?;
-        let matrix = Array2::from_shape_fn((dim, dim), |(r, c)| all[r * dim + c]);
-        Error::check_finite(matrix.view(), 0)?;
-        Ok(Some(Rotation::Matrix(matrix)))
+        let load = |name: &str, rows: usize| {
+            if !file.contains(name) {
+                return Ok(None);
+            }
+            let all = file.typed::<f32>(name, [rows, dim])?;
+            let matrix = Array2::from_shape_fn((rows, dim), |(r, c)| all[r * dim + c]);
+            Error::check_finite(matrix.view(), 0)?;
+            Ok::<_, Error>(Some(matrix))
+        };
+        let matrix = load("rotation", dim)?;
+        Ok(match load("rotation.shift", 1)? {
+            Some(shift) => Some(Rotation::Affine { matrix, shift: shift.row(0).to_owned() }),
+            None => matrix.map(Rotation::Matrix),
+        })
     }
+}
+
+fn save_f32<'a>(writer: &mut Writer<'_>, name: &str, shape: &[usize], values: impl Iterator<Item = &'a f32>) -> Result<(), Error> {
+    let all: Vec<f32> = values.copied().collect();
+    Ok(writer.add(name, Dtype::F32, shape, bytemuck::cast_slice(&all).to_vec())?)
 }
 
 /// Replaces each row by its products with the rows of `matrix`: one at a time, so that a row's bits do not depend on how many there are.

@@ -137,8 +137,8 @@ fn most(block: &Extremes, visit: &Visit<'_>, tau: f32) -> f64 {
     let size = tau.abs() + base.abs() + f64::from(block.norm[0].abs().max(block.norm[1].abs())) + shift[0].abs().max(shift[1].abs());
     let left = tau - base - beside + 8.0 * size * f64::from(f32::EPSILON);
     let factor = f64::from(if left < 0.0 { block.factor[1] } else { block.factor[0] });
-    // Without a positive factor the sums say nothing.
-    if factor > 0.0 && !left.is_nan() { left / factor } else { f64::INFINITY }
+    // Unless all factors are positive the sums say nothing.
+    if block.factor[0] > 0.0 && !left.is_nan() { left / factor } else { f64::INFINITY }
 }
 
 /// How the codes of a row are summed.
@@ -223,7 +223,7 @@ impl Survivors<'_, '_, '_> {
         let (query, list) = (&mut self.queries[query], self.rows.list);
         let (sum, base) = (query.visit.query.sum, query.visit.base);
         // The block's extremes were all that was looked at so far. Keys grow with worth, also when they are rounded.
-        let bound = list.extremes.get(block).map(|extremes| query.sums.bound(extremes));
+        let bound = list.extremes.get(block).filter(|e| e.factor[0] >= 0.0).map(|extremes| query.sums.bound(extremes));
         let at_least = |(bias, step): (f64, f64), sum: T| {
             let worth = (bias + step * sum.into()) as f32;
             // Less what the conversion may have added.

@@ -14,6 +14,7 @@
 mod baselines;
 mod cost;
 mod encoders;
+mod faiss;
 mod faithful;
 mod fast;
 mod golden;
@@ -116,6 +117,13 @@ const CHECKS: &[Check] = &[
         run: package::written,
     },
     Check {
+        name: "faiss",
+        says: "files written by the public faiss Python package give the same neighbours here, and ours the same there",
+        needs: &[],
+        quick: false,
+        run: faiss::run,
+    },
+    Check {
         name: "faithful-embedded",
         says: "GPTQ beats RTN in KL at 2, 3 and 4 bits on the embedded model, interval without 0",
         needs: &[],
@@ -154,7 +162,7 @@ fn main() -> ExitCode {
             println!("  {:18} {}{}{needs}", check.name, check.says, if check.quick { " (quick)" } else { "" });
         }
         println!(
-            "\nFiles in brackets are looked for below the folder SCANT_DATA. `gguf` and `written` run SCANT_PYTHON (default python3)."
+            "\nFiles in brackets are looked for below the folder SCANT_DATA. `gguf`, `written` and `faiss` run SCANT_PYTHON (default python3)."
         );
         return ExitCode::SUCCESS;
     }

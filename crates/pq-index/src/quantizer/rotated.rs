@@ -81,6 +81,16 @@ impl RotatedGrid {
         }
     }
 
+    /// Writes the grid's code of dimension `i` into codes that are 0 there.
+    pub(crate) fn put(&self, codes: &mut [u8], i: usize, code: u8) {
+        let bits = self.bits as usize;
+        match self.bits {
+            8 => codes[i] = code,
+            1 | 2 | 4 => codes[i / self.per_code()] |= code << (bits * (i % self.per_code())),
+            _ => put_bits(codes, bits * i, bits, code),
+        }
+    }
+
     fn nearest(&self, v: f32) -> u8 {
         // The number of midpoints below.
         self.values.windows(2).take_while(|pair| v > (pair[0] + pair[1]) / 2.0).count() as u8
@@ -131,7 +141,7 @@ impl Quantizer for RotatedGrid {
     }
 
     fn encode(&self, x: ArrayView2<'_, f32>, codes: &mut [u8]) {
-        let (tables, bits) = (self.layout().tables, self.bits as usize);
+        let tables = self.layout().tables;
         let half = (self.values.len() / 2) as f32;
         let mut unit = vec![0.0f32; self.dim];
         for (row, codes) in x.axis_iter(Axis(0)).zip(codes.chunks_exact_mut(tables)) {
@@ -145,11 +155,7 @@ impl Quantizer for RotatedGrid {
                     Levels::LloydMax => self.nearest(*v),
                     Levels::Uniform => ((v * scale).floor().clamp(-half, half - 1.0) + half) as u8,
                 };
-                match self.bits {
-                    8 => codes[i] = code,
-                    1 | 2 | 4 => codes[i / self.per_code()] |= code << (bits * (i % self.per_code())),
-                    _ => put_bits(codes, bits * i, bits, code),
-                }
+                self.put(codes, i, code);
             }
         }
     }

@@ -50,6 +50,28 @@ impl ScalarQuantizer {
         Ok(sq)
     }
 
+    /// Ranges that were found elsewhere: code `c` of dimension `i` stands for `low[i] + step[i] * c`.
+    ///
+    /// # Errors
+    /// [`Error::BitsUnsupported`]; [`Error::LengthMismatch`], [`Error::NonFinite`].
+    pub fn from_ranges(bits: u32, low: Vec<f32>, step: Vec<f32>) -> Result<ScalarQuantizer, Error> {
+        check_bits(bits, &[4, 6, 8])?;
+        Error::check_len("steps of the dimensions", low.len(), step.len())?;
+        for values in [&low, &step] {
+            Error::check_finite(ndarray::aview1(values).insert_axis(Axis(0)), 0)?;
+        }
+        Ok(ScalarQuantizer { bits, low, step })
+    }
+
+    pub(crate) fn bits(&self) -> u32 {
+        self.bits
+    }
+
+    /// The lowest value of each dimension, and its step.
+    pub fn ranges(&self) -> (&[f32], &[f32]) {
+        (&self.low, &self.step)
+    }
+
     fn value(&self, i: usize, code: u8) -> f32 {
         self.low[i] + self.step[i] * f32::from(code)
     }
@@ -62,13 +84,8 @@ impl ScalarQuantizer {
     }
 
     pub(super) fn load(file: &File, dim: usize, bits: u32) -> Result<ScalarQuantizer, Error> {
-        check_bits(bits, &[4, 6, 8])?;
         let [low, step] = ["sq.low", "sq.step"].map(|name| file.typed::<f32>(name, [dim]));
-        let (low, step) = (low?.to_vec(), step?.to_vec());
-        for values in [&low, &step] {
-            Error::check_finite(ndarray::aview1(values).insert_axis(Axis(0)), 0)?;
-        }
-        Ok(ScalarQuantizer { bits, low, step })
+        ScalarQuantizer::from_ranges(bits, low?.to_vec(), step?.to_vec())
     }
 }
 
