@@ -138,6 +138,58 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// A number outside of what it can be.
+    #[error("{what} is {value}: it must be {range}")]
+    OutOfRange {
+        /// The number's name.
+        what: &'static str,
+        /// Its value.
+        value: f64,
+        /// What it may be.
+        range: &'static str,
+    },
+    /// Labels of one kind only.
+    #[error("the judged lists hold no {class} candidate: there is nothing to tell apart")]
+    MissingClass {
+        /// What is missing.
+        class: &'static str,
+    },
+    /// Something learned on the vectors of another encoder.
+    #[error("made for the encoder {got}, in use is {want}")]
+    EncoderMismatch {
+        /// Digest of the encoder in use.
+        want: String,
+        /// Digest there is.
+        got: String,
+    },
+    /// Fewer calls of a scorer than results.
+    #[error("a budget of {asked} calls: at least {least} are needed")]
+    BudgetTooSmall {
+        /// Calls allowed.
+        asked: usize,
+        /// Calls needed.
+        least: usize,
+    },
+    /// A scorer that failed, or whose score is not finite.
+    #[error("item {item} could not be scored: {source}")]
+    Scorer {
+        /// The item.
+        item: u64,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A file that another process, or another value of this one, has open for writing.
+    #[error("{file} is open for writing elsewhere", file = file.display())]
+    Locked {
+        /// The file.
+        file: PathBuf,
+    },
+    /// A journal of which a write failed before.
+    #[error("{file}: an earlier write failed; open the index again", file = file.display())]
+    JournalFailed {
+        /// The file.
+        file: PathBuf,
+    },
     /// The caller asked for the end.
     #[error("cancelled")]
     Cancelled,

@@ -30,10 +30,14 @@
 #![forbid(unsafe_code)]
 
 mod builder;
+pub mod cross;
+pub mod cutoff;
 mod error;
 mod flat;
 mod index;
+mod journal;
 mod list;
+mod live;
 mod metric;
 mod model;
 mod norm;
@@ -50,6 +54,7 @@ pub mod source;
 pub use builder::{IndexBuilder, Trained};
 pub use error::Error;
 pub use index::{BytesPerVector, Index};
+pub use live::LiveIndex;
 pub use metric::{Metric, UnknownMetric};
 pub use opq::train_opq;
 pub use rerank::{FullVectors, ReadStats, Reranker};

@@ -33,7 +33,7 @@ struct Parameters {
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]
-struct Attribute {
+pub(crate) struct Attribute {
     name: String,
     kind: AttributeKind,
 }
@@ -118,21 +118,10 @@ impl Index {
         Index::from_file(&File::read(path)?)
     }
 
-    fn writer(&self) -> Result<Writer<'static>, Error> {
-        let kind = |column: &Column| match column {
-            Column::F32(_) => AttributeKind::F32,
-            Column::I64(_) => AttributeKind::I64,
-            Column::Category(_) => AttributeKind::Category,
-            _ => AttributeKind::Tags,
-        };
+    pub(crate) fn writer(&self) -> Result<Writer<'static>, Error> {
         let (model, rows) = (&*self.model, self.ids.len());
-        let parameters = Parameters {
-            dim: model.dim,
-            rows,
-            config: model.config.clone(),
-            sides: model.sides,
-            columns: self.columns.iter().map(|(name, column)| Attribute { name: name.to_owned(), kind: kind(column) }).collect(),
-        };
+        let parameters =
+            Parameters { dim: model.dim, rows, config: model.config.clone(), sides: model.sides, columns: attributes(&self.columns) };
         let mut writer = Writer::new(KIND, VERSION).parameters(&parameters)?;
         model.save(&mut writer)?;
         let mut offset = vec![0u64];
@@ -156,25 +145,7 @@ impl Index {
         Side::save(self.lists.iter().filter_map(|l| l.norm.as_ref()), "norm", &mut writer)?;
         add(&mut writer, "ids", [rows], &self.ids)?;
         add(&mut writer, "live", [self.live.words().len()], self.live.words())?;
-        for (i, (_, column)) in self.columns.iter().enumerate() {
-            let name = format!("attr.{i}");
-            match column {
-                Column::F32(x) => add(&mut writer, &name, [rows], x)?,
-                Column::I64(x) => add(&mut writer, &name, [rows], x)?,
-                Column::Category(x) => add(&mut writer, &name, [rows], x)?,
-                Column::Tags(x) => {
-                    let tags: Vec<u32> = x.iter().flatten().copied().collect();
-                    let mut offset = vec![0u64];
-                    offset.extend(x.iter().scan(0u64, |sum, tags| {
-                        *sum += tags.len() as u64;
-                        Some(*sum)
-                    }));
-                    add(&mut writer, &name, [tags.len()], &tags)?;
-                    add(&mut writer, &format!("{name}.offset"), [rows + 1], &offset)?;
-                }
-                _ => {}
-            }
-        }
+        save_columns(&mut writer, &self.columns)?;
         Ok(writer)
     }
 
@@ -246,11 +217,7 @@ impl Index {
         let ids = file.typed::<u64>("ids", [rows])?.to_vec();
         let words = file.typed::<u64>("live", [rows.div_ceil(64)])?.to_vec();
         let live = Bitmap::from_words(rows, words).ok_or_else(|| corrupt("live", "no bit past the last row", "one"))?;
-        let mut named = vec![];
-        for (i, Attribute { name, kind }) in columns.into_iter().enumerate() {
-            named.push((name, load_column(file, &format!("attr.{i}"), kind, rows)?));
-        }
-        Ok(Index::from_parts(Arc::new(model), loaded, ids, live, Columns::from(named)?))
+        Ok(Index::from_parts(Arc::new(model), loaded, ids, live, load_columns(file, columns, rows)?))
     }
 }
 
@@ -282,6 +249,49 @@ fn offsets(stored: &[u64], last: usize, field: &'static str) -> Result<Vec<usize
     } else {
         Err(corrupt(field, format!("0 to {last}, ascending"), "other numbers"))
     }
+}
+
+/// Names and types of attributes, in the order in which they are saved.
+pub(crate) fn attributes(columns: &Columns) -> Vec<Attribute> {
+    let kind = |column: &Column| match column {
+        Column::F32(_) => AttributeKind::F32,
+        Column::I64(_) => AttributeKind::I64,
+        Column::Category(_) => AttributeKind::Category,
+        _ => AttributeKind::Tags,
+    };
+    columns.iter().map(|(name, column)| Attribute { name: name.to_owned(), kind: kind(column) }).collect()
+}
+
+/// Adds the tensors `attr.{i}` and `attr.{i}.offset`.
+pub(crate) fn save_columns(writer: &mut Writer<'_>, columns: &Columns) -> Result<(), Error> {
+    for (i, (_, column)) in columns.iter().enumerate() {
+        let name = format!("attr.{i}");
+        match column {
+            Column::F32(x) => add(writer, &name, [x.len()], x)?,
+            Column::I64(x) => add(writer, &name, [x.len()], x)?,
+            Column::Category(x) => add(writer, &name, [x.len()], x)?,
+            Column::Tags(x) => {
+                let tags: Vec<u32> = x.iter().flatten().copied().collect();
+                let mut offset = vec![0u64];
+                offset.extend(x.iter().scan(0u64, |sum, tags| {
+                    *sum += tags.len() as u64;
+                    Some(*sum)
+                }));
+                add(writer, &name, [tags.len()], &tags)?;
+                add(writer, &format!("{name}.offset"), [x.len() + 1], &offset)?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn load_columns(file: &File, attributes: Vec<Attribute>, rows: usize) -> Result<Columns, Error> {
+    let mut named = vec![];
+    for (i, Attribute { name, kind }) in attributes.into_iter().enumerate() {
+        named.push((name, load_column(file, &format!("attr.{i}"), kind, rows)?));
+    }
+    Ok(Columns::from(named)?)
 }
 
 fn load_column(file: &File, name: &str, kind: AttributeKind, rows: usize) -> Result<Column, Error> {
