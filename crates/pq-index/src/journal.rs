@@ -43,6 +43,13 @@ impl Locked {
     }
 }
 
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // Closing is not enough while a child process that was just forked still holds its copy of the file.
+        let _ = self.file.unlock();
+    }
+}
+
 /// An open journal.
 #[derive(Debug)]
 pub(crate) struct Journal {

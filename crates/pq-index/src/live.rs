@@ -252,7 +252,7 @@ impl LiveIndex {
     fn publish(&self, segments: &Segments) -> Result<(), Error> {
         let snapshot = Arc::new(segments.snapshot()?);
         let old = std::mem::replace(&mut *self.published.write().unwrap_or_else(PoisonError::into_inner), snapshot);
-        // Freed, if nobody looks at it, when the lock is given back.
+        // Not under the lock: what nobody looks at any more is freed here.
         drop(old);
         Ok(())
     }
