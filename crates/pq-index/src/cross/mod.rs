@@ -95,7 +95,8 @@ impl CurParams {
 /// use ndarray::Array2;
 /// use scant_pq_index::cross::{CurParams, CurSearch};
 /// // A scorer of which only its values are known.
-/// let score = |query: usize, item: usize| (((query * 7 + 3) as f32 * 0.1).sin() * item as f32 * 0.02 + query as f32 * 0.3).cos();
+/// let wave = |query: usize, item: usize, q: f32, i: f32| (query as f32 * q).sin() * (item as f32 * i).cos();
+/// let score = |query: usize, item: usize| (wave(query, item, 0.7, 0.37) + wave(query, item, 1.3, 0.11)).tanh();
 /// let anchors = Array2::from_shape_fn((40, 500), |(query, item)| score(query, item));
 /// let cur = CurParams::default().fit(anchors)?;
 /// let mut calls = 0;
