@@ -117,7 +117,7 @@ pub enum Error {
         got: String,
     },
     /// Codes that were not made to be compared.
-    #[error("a query of encoder {query} to codes of encoder {index}, which does not list it as compatible")]
+    #[error("a query of encoder {query} meets what was made for encoder {index}, which does not list it as compatible")]
     EncoderMismatch {
         /// The encoder of the codes.
         index: String,
@@ -187,6 +187,50 @@ pub enum Error {
         file: PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// A number outside of what it can be.
+    #[error("{what} is {value}: it must be {range}")]
+    OutOfRange {
+        /// The number's name.
+        what: &'static str,
+        /// Its value.
+        value: f64,
+        /// What it may be.
+        range: &'static str,
+    },
+    /// Labels of one kind only.
+    #[error("the judged lists hold no {class} candidate: there is nothing to tell apart")]
+    MissingClass {
+        /// What is missing.
+        class: &'static str,
+    },
+    /// Fewer calls of a scorer than results.
+    #[error("a budget of {asked} calls: at least {least} are needed")]
+    BudgetTooSmall {
+        /// Calls allowed.
+        asked: usize,
+        /// Calls needed.
+        least: usize,
+    },
+    /// A scorer that failed, or whose score is not finite.
+    #[error("item {item} could not be scored: {source}")]
+    Scorer {
+        /// The item.
+        item: u64,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A file that another process, or another value of this one, has open for writing.
+    #[error("{file} is open for writing elsewhere", file = file.display())]
+    Locked {
+        /// The file.
+        file: PathBuf,
+    },
+    /// A journal of which a write failed before.
+    #[error("{file}: an earlier write failed; open the index again", file = file.display())]
+    JournalFailed {
+        /// The file.
+        file: PathBuf,
     },
     /// The caller asked for the end.
     #[error("cancelled")]

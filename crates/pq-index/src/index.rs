@@ -35,11 +35,12 @@ const TILE: usize = 1024;
 #[derive(Clone, Debug)]
 pub struct Index {
     pub(crate) model: Arc<Model>,
-    pub(crate) lists: Vec<List>,
+    /// Clones share rows until one of them adds to its own.
+    pub(crate) lists: Arc<Vec<List>>,
     /// The id of each row, removed ones included.
-    pub(crate) ids: Vec<u64>,
+    pub(crate) ids: Arc<Vec<u64>>,
     pub(crate) live: Bitmap,
-    pub(crate) columns: Columns,
+    pub(crate) columns: Arc<Columns>,
     /// Rows by id; made when it is first needed, since searching does not.
     by_id: Option<HashMap<u64, u32>>,
 }
@@ -65,11 +66,23 @@ impl BytesPerVector {
 impl Index {
     pub(crate) fn empty(model: Arc<Model>) -> Index {
         let lists = (0..model.config.lists).map(|_| List::new(&model)).collect();
-        Index { model, lists, ids: vec![], live: Bitmap::default(), columns: Columns::default(), by_id: None }
+        Index::from_parts(model, lists, vec![], Bitmap::default(), Columns::default())
     }
 
     pub(crate) fn from_parts(model: Arc<Model>, lists: Vec<List>, ids: Vec<u64>, live: Bitmap, columns: Columns) -> Index {
-        Index { model, lists, ids, live, columns, by_id: None }
+        Index { model, lists: Arc::new(lists), ids: Arc::new(ids), live, columns: Arc::new(columns), by_id: None }
+    }
+
+    /// A clone to search: it shares all rows, and has its own marks of removed ones. O(n / 8) bytes.
+    pub(crate) fn share(&self) -> Index {
+        Index {
+            model: self.model.clone(),
+            lists: self.lists.clone(),
+            ids: self.ids.clone(),
+            live: self.live.clone(),
+            columns: self.columns.clone(),
+            by_id: None,
+        }
     }
 
     /// Vectors that can be found.
@@ -176,23 +189,24 @@ impl Index {
             .collect();
         let parts = parts?;
         if !columns.is_empty() {
-            self.columns.append(columns)?;
+            Arc::make_mut(&mut self.columns).append(columns)?;
         }
         let before: Vec<usize> = self.lists.iter().map(List::len).collect();
+        let lists = Arc::make_mut(&mut self.lists);
         let mut row = self.ids.len() as u32;
         for (part, encoded) in parts.iter().enumerate() {
             for (i, list) in encoded.list.iter().enumerate() {
                 let full = x.row(part * TILE + i);
-                self.lists[*list as usize].push(&model, row, encoded, i, full.as_slice().unwrap_or_default());
+                lists[*list as usize].push(&model, row, encoded, i, full.as_slice().unwrap_or_default());
                 row += 1;
             }
         }
-        for (list, before) in self.lists.iter_mut().zip(before).filter(|(list, before)| list.len() > *before) {
+        for (list, before) in lists.iter_mut().zip(before).filter(|(list, before)| list.len() > *before) {
             list.bound(before / BLOCK);
         }
         let first = self.ids.len() as u32;
         self.by_id().extend(ids.iter().zip(first..).map(|(id, row)| (*id, row)));
-        self.ids.extend_from_slice(ids);
+        Arc::make_mut(&mut self.ids).extend_from_slice(ids);
         ids.iter().for_each(|_| self.live.push(true));
         Ok(())
     }
@@ -238,13 +252,13 @@ impl Index {
         }
         let mut number = vec![0u32; self.ids.len()];
         rows.iter().zip(0..).for_each(|(row, new)| number[*row] = new);
-        for list in &mut self.lists {
+        for list in Arc::make_mut(&mut self.lists) {
             let places: Vec<usize> = (0..list.len()).filter(|p| self.live.contains(list.rows[*p] as usize)).collect();
             list.keep(&places, self.model.dim, |row| number[row as usize]);
         }
-        self.ids = rows.iter().map(|row| self.ids[*row]).collect();
+        self.ids = Arc::new(rows.iter().map(|row| self.ids[*row]).collect());
         if !self.columns.is_empty() {
-            self.columns = self.columns.gather(&rows);
+            self.columns = Arc::new(self.columns.gather(&rows));
         }
         self.live = Bitmap::all(rows.len());
         self.by_id = None;
@@ -269,12 +283,12 @@ impl Index {
         if self.columns.is_empty() != other.columns.is_empty() && !self.ids.is_empty() && !other.ids.is_empty() {
             Error::check_len("rows of the attributes", self.columns.rows(), other.columns.rows())?;
         }
-        self.columns.append(&other.columns)?;
+        Arc::make_mut(&mut self.columns).append(&other.columns)?;
         let first = self.ids.len() as u32;
-        for (mine, theirs) in self.lists.iter_mut().zip(&other.lists) {
+        for (mine, theirs) in Arc::make_mut(&mut self.lists).iter_mut().zip(&*other.lists) {
             mine.extend(theirs, first);
         }
-        self.ids.extend_from_slice(&other.ids);
+        Arc::make_mut(&mut self.ids).extend_from_slice(&other.ids);
         (0..other.ids.len()).for_each(|row| self.live.push(other.live.contains(row)));
         self.by_id = None;
         Ok(())

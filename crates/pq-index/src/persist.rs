@@ -114,7 +114,7 @@ impl Index {
         Index::from_file(&File::read(path)?)
     }
 
-    fn writer(&self) -> Result<Writer<'static>, Error> {
+    pub(crate) fn writer(&self) -> Result<Writer<'static>, Error> {
         let (model, rows) = (&*self.model, self.ids.len());
         let parameters =
             Parameters { dim: model.dim, rows, config: model.config.clone(), sides: model.sides, columns: describe_columns(&self.columns) };
@@ -254,7 +254,7 @@ fn offsets(stored: &[u64], last: usize, field: &'static str) -> Result<Vec<usize
     }
 }
 
-/// What a file says of columns.
+/// Names and types of attributes, in the order in which they are saved.
 pub(crate) fn describe_columns(columns: &Columns) -> Vec<Attribute> {
     let kind = |column: &Column| match column {
         Column::F32(_) => AttributeKind::F32,
@@ -265,6 +265,7 @@ pub(crate) fn describe_columns(columns: &Columns) -> Vec<Attribute> {
     columns.iter().map(|(name, column)| Attribute { name: name.to_owned(), kind: kind(column) }).collect()
 }
 
+/// Adds the tensors `attr.{i}` and `attr.{i}.offset`.
 pub(crate) fn save_columns(columns: &Columns, writer: &mut Writer<'_>) -> Result<(), Error> {
     for (i, (_, column)) in columns.iter().enumerate() {
         let name = format!("attr.{i}");

@@ -72,7 +72,7 @@ fn files<const N: usize>(folder: &str, names: [&str; N]) -> Result<Vec<String>> 
     names.iter().map(|name| Ok(std::fs::read_to_string(real(&format!("{folder}/{name}"))?)?)).collect()
 }
 
-fn cranfield() -> Result<Collection> {
+pub(crate) fn cranfield() -> Result<Collection> {
     let text = CRANFIELD.iter().map(|file| Ok(std::fs::read_to_string(real(file)?)?)).collect::<Result<Vec<_>>>()?;
     Ok(Collection::cranfield(&text[0], &text[1], &text[2])?)
 }

@@ -6,13 +6,15 @@
 //! SCANT_DATA=folder cargo run --release -p scant-examples --example verify -- quick
 //! ```
 //!
-//! `SCANT_DATA` names a folder with `wikitext-2/`, `stories260k/`, `cranfield/`, `vaswani/`, `cisi/`, `lambada/`, `reference/` and `models/`
+//! `SCANT_DATA` names a folder with `wikitext-2/`, `stories260k/`, `cranfield/`, `vaswani/`, `cisi/`, `lambada/`, `boolq/`, `reference/` and `models/`
 //! (`smollm2-135m.gguf`, `gemma-3-270m-q4_k_m.gguf`, and `minilm/` and `splade-tiny/` as Hugging Face has them).
 //! A check whose files are missing fails; `quick` runs the short ones whose files are there, and wants at least one.
 #![expect(clippy::print_stdout, reason = "a program that prints what it finds")]
 
+mod anncur;
 mod baselines;
 mod cost;
+mod cutoff;
 mod encoders;
 mod faiss;
 mod faithful;
@@ -49,6 +51,7 @@ const TEST: &str = "wikitext-2/test.txt";
 const LAMBADA: &str = "lambada/lambada_test.jsonl";
 const MINILM: &str = "models/minilm";
 const SPLADE: &str = "models/splade-tiny";
+const BOOLQ: &str = "boolq/dev.jsonl";
 const CRANFIELD: [&str; 3] = ["cranfield/cran.all.1400.xml", "cranfield/cran.qry.xml", "cranfield/cranqrel.trec.txt"];
 
 const CHECKS: &[Check] = &[
@@ -143,6 +146,20 @@ const CHECKS: &[Check] = &[
         needs: &[],
         quick: false,
         run: baselines::embedded,
+    },
+    Check {
+        name: "anncur",
+        says: "late interaction over MiniLM's tokens is searched on Cranfield with few calls: rounds and a ridge beat the pseudo-inverse",
+        needs: &[MINILM, CRANFIELD[0], CRANFIELD[1], CRANFIELD[2]],
+        quick: false,
+        run: anncur::run,
+    },
+    Check {
+        name: "cutoff",
+        says: "a cut that sees the query separates relevant passages of BoolQ better than cuts by cosine, share, gap or rank, at the recall asked for",
+        needs: &[MINILM, BOOLQ],
+        quick: false,
+        run: cutoff::run,
     },
     Check {
         name: "gptq-cost",
