@@ -197,9 +197,12 @@ fn record_at(bytes: &[u8], at: usize) -> Option<(u64, Range<usize>)> {
     (sum_at(bytes, at + 24)? == Crc32c::of(bytes.get(payload.clone())?)).then_some((number, payload))
 }
 
+/// Number and bytes of a record.
+type Record = (u64, Range<usize>);
+
 /// Records from the start on, and where they end. What follows is torn if no record is in it; otherwise the file was damaged at the byte that
 /// is returned.
-fn records(bytes: &[u8]) -> Result<(Vec<(u64, Range<usize>)>, usize), usize> {
+fn records(bytes: &[u8]) -> Result<(Vec<Record>, usize), usize> {
     let (mut records, mut at) = (Vec::<(u64, Range<usize>)>::new(), START);
     while let Some((number, payload)) = record_at(bytes, at) {
         if records.last().is_some_and(|(last, _)| last.checked_add(1) != Some(number)) {

@@ -34,7 +34,7 @@ impl Quantizer {
     }
 
     fn codes(kind: QuantizerKind, coder: Coder) -> Quantizer {
-        let code_size = coder.layout().columns();
+        let code_size = coder.layout().bytes();
         Quantizer { kind, coder: Some(coder), stored: Stored::Codes, code_size }
     }
 

@@ -78,14 +78,15 @@ impl<'a> Live<'a> {
 
     /// Codes, or vectors, row after row.
     fn bytes(&self, model: &Model) -> Vec<u8> {
-        if model.coder.is_none() {
+        let Some(coder) = &model.coder else {
             let rows = self.places.iter().map(|place| &self.list.full[place * model.dim..][..model.dim]);
             return rows.flatten().flat_map(|v| v.to_le_bytes()).collect();
-        }
-        let columns = List::columns(model);
-        let mut bytes = vec![0; self.places.len() * columns];
-        for (place, code) in self.places.iter().zip(bytes.chunks_exact_mut(columns)) {
-            self.list.codes.get(*place, code).expect("a place of this list");
+        };
+        let (own, mut code) = (coder.layout().bytes(), vec![0; coder.layout().columns()]);
+        let mut bytes = Vec::with_capacity(self.places.len() * own);
+        for place in &self.places {
+            self.list.codes.get(*place, &mut code).expect("a place of this list");
+            bytes.extend_from_slice(&code[..own]);
         }
         bytes
     }
@@ -110,7 +111,7 @@ fn write_flat(out: &mut Output, model: &Model, header: Header, rows: &Live<'_>) 
 }
 
 fn write_inverted(out: &mut Output, model: &Model, header: Header, lists: &[Live<'_>]) -> Result<(), Error> {
-    let code_size = if model.coder.is_some() { List::columns(model) } else { 4 * header.dim };
+    let code_size = model.coder.as_ref().map_or(4 * header.dim, |coder| coder.layout().bytes());
     out.fourcc(match &model.coder {
         None => b"IwFl",
         Some(Coder::Scalar(_)) => b"IwSq",
@@ -160,7 +161,7 @@ fn vectors(out: &mut Output, header: Header, bytes: &[u8]) -> Result<(), Error> 
 
 fn quantizer(out: &mut Output, coder: &Coder, dim: usize) {
     match coder {
-        Coder::Scalar(sq) => scalar(out, sq, dim, coder.layout().columns()),
+        Coder::Scalar(sq) => scalar(out, sq, dim, coder.layout().bytes()),
         Coder::Product(pq) => {
             out.u64(dim);
             out.u64(coder.layout().tables);

@@ -39,8 +39,13 @@ impl Layout {
     }
 
     /// Bytes that the codes of a vector take.
+    pub fn bytes(&self) -> usize {
+        (self.tables * self.bits as usize).div_ceil(8)
+    }
+
+    /// The same where they are scanned: products take four at a time.
     pub fn columns(&self) -> usize {
-        if self.linear { self.tables.next_multiple_of(4) } else { (self.tables * self.bits as usize).div_ceil(8) }
+        if self.linear { self.bytes().next_multiple_of(4) } else { self.bytes() }
     }
 
     /// As scans call it.

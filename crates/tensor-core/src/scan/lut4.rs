@@ -63,8 +63,8 @@ impl<T: Sum, K: Sink<T>, const QUERIES: usize, const BLOCKS: usize, const NARROW
         let columns = self.codes.columns();
         let lines: [&[[u8; 64]]; B] = self.codes.some(first);
         let mut tables: [&[Pair]; Q] = [&[]; Q];
-        for q in 0..Q {
-            tables[q] = &self.tables[query + q][..columns];
+        for (own, table) in tables.iter_mut().zip(&self.tables[query..query + Q]) {
+            *own = &table[..columns];
         }
         let nibble = s.splat_byte(15);
         let mut sums = [[T::zero(s); B]; Q];

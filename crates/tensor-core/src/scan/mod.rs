@@ -68,8 +68,8 @@ fn wanted(rows: usize, allow: Option<&[u64]>, block: usize) -> u64 {
 #[inline(always)]
 fn wanted_of<const B: usize>(rows: usize, allow: Option<&[u64]>, first: usize) -> [u64; B] {
     let mut words = [0; B];
-    for b in 0..B {
-        words[b] = wanted(rows, allow, first + b);
+    for (b, word) in words.iter_mut().enumerate() {
+        *word = wanted(rows, allow, first + b);
     }
     words
 }
