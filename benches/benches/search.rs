@@ -6,14 +6,13 @@
 //!
 //! `FOLDER` holds `base.npy` and `query.npy`; without it, 200,000 clustered vectors of 128 dimensions are made. `SCANT_PYTHON` names an interpreter
 //! with numpy, faiss-cpu and turbovec; without it, ours is timed alone. Words filter by name; `ip` takes the inner product.
-#![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "a program that prints figures")]
 
 #[path = "../../examples/examples/vector_search/clustered.rs"]
 mod clustered;
 
 use clustered::Clustered;
-use ndarray::{Array2, Axis, s};
+use ndarray::{Array2, Axis};
 use scant_pq_index::quantizer::{Levels, QuantizerKind};
 use scant_pq_index::source::{open, read_rows};
 use scant_pq_index::{Index, IndexBuilder, Metric, RotationKind, SearchOptions, exact};
@@ -22,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 const K: usize = 10;
 const ROUNDS: usize = 5;
@@ -64,7 +63,7 @@ fn main() -> Result<()> {
     let (base, query) = match &folder {
         Some(folder) => {
             let rows = |name: &str| -> Result<Array2<f32>> {
-                let source = open(&folder.join(name))?;
+                let source = open(folder.join(name))?;
                 Ok(read_rows(&*source, 0..source.len())?)
             };
             (rows("base.npy")?, rows("query.npy")?)
@@ -74,7 +73,7 @@ fn main() -> Result<()> {
             (clusters.rows(200_000, 1), clusters.rows(1000, 2))
         }
     };
-    let query = query.slice(s![..query.nrows().min(1000), ..]).to_owned();
+    let query = query.slice_axis(Axis(0), (..query.nrows().min(1000)).into()).to_owned();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
     pool.install(|| compare(metric, &base, &query, &words))
 }

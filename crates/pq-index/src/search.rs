@@ -1,5 +1,6 @@
 //! Searching: choose lists, scan them for groups of queries, perhaps score the best again.
 
+use crate::cutoff::Cutoff;
 use crate::error::Error;
 use crate::flat::keys;
 use crate::index::Index;
@@ -32,6 +33,8 @@ pub struct SearchOptions<'a> {
     pub filter: Option<&'a Filter>,
     /// Scores the best candidates again.
     pub rerank: Option<Rerank<'a>>,
+    /// Shortens the list of results. Without a reranker the scan looks for nothing beyond the cut.
+    pub cutoff: Option<&'a Cutoff>,
 }
 
 /// The second stage of a search.
@@ -61,17 +64,30 @@ impl Index {
         self.model.admit(rotated.view_mut(), 0)?;
         let allowed = self.allowed(options.filter)?;
         let order = self.metric().order();
+        if options.cutoff.is_some() && self.metric() == Metric::L2 {
+            return Err(Error::Combination { what: "a cut-off, which takes similarities,", with: "squared distances" });
+        }
+        let cut = |i: usize, mut hits: Vec<Hit>| -> Result<Vec<Hit>, Error> {
+            if let Some(cutoff) = options.cutoff {
+                cutoff.apply(q.row(i), &mut hits)?;
+            }
+            Ok(hits)
+        };
         if let (Some(r), Some(allowed)) = (options.rerank, allowed.as_ref().filter(|a| a.count() <= FEW)) {
             let hits: Vec<Hit> = allowed.iter().map(|row| Hit { id: self.ids[row], score: 0.0 }).collect();
-            return (0..q.nrows()).into_par_iter().map(|i| rerank(r.reranker, self.metric(), q.row(i), &hits, k)).collect();
+            return (0..q.nrows()).into_par_iter().map(|i| cut(i, rerank(r.reranker, self.metric(), q.row(i), &hits, k)?)).collect();
         }
         let stage = options.rerank.map_or(k, |r| r.candidates.max(k));
-        let best = self.best(rotated.view(), stage, options, allowed.as_ref())?;
+        let bounds: Vec<f32> = match options.cutoff.filter(|_| options.rerank.is_none()) {
+            Some(cutoff) => q.rows().into_iter().map(|q| Ok(order.key(cutoff.radius(q)?))).collect::<Result<_, Error>>()?,
+            None => vec![f32::INFINITY; q.nrows()],
+        };
+        let best = self.best(rotated.view(), &bounds, stage, options, allowed.as_ref())?;
         let finish = |(i, best): (usize, TopK)| {
             let hits: Vec<Hit> = best.into_sorted().into_iter().map(|(key, id)| Hit { id, score: order.key(key) }).collect();
             match options.rerank {
-                None => Ok(hits),
-                Some(r) => rerank(r.reranker, self.metric(), q.row(i), &hits, k),
+                None => cut(i, hits),
+                Some(r) => cut(i, rerank(r.reranker, self.metric(), q.row(i), &hits, k)?),
             }
         };
         if options.rerank.is_none() {
@@ -91,26 +107,42 @@ impl Index {
         Ok(Some(rows))
     }
 
-    /// The best `k` of each admitted query.
-    fn best(&self, q: ArrayView2<'_, f32>, k: usize, options: &SearchOptions<'_>, allowed: Option<&Bitmap>) -> Result<Vec<TopK>, Error> {
+    /// The best `k` of each admitted query, of keys up to its bound.
+    fn best(
+        &self,
+        q: ArrayView2<'_, f32>,
+        bounds: &[f32],
+        k: usize,
+        options: &SearchOptions<'_>,
+        allowed: Option<&Bitmap>,
+    ) -> Result<Vec<TopK>, Error> {
         let words = Words { index: self, allowed, lists: allowed.map_or(vec![], |_| self.lists.iter().map(|_| OnceLock::new()).collect()) };
         let threads = rayon::current_num_threads();
         let tables = self.model.coder.as_ref().map_or(0, |c| c.layout().columns() * (c.layout().entries() * c.layout().bits as usize / 8));
         let group = (GROUP_BYTES / tables.max(1)).min(q.nrows().div_ceil(threads)).clamp(1, GROUP);
-        let run = |queries: ArrayView2<'_, f32>| self.group(queries, k, options, &words);
+        let run = |(queries, bounds): (ArrayView2<'_, f32>, &[f32])| {
+            let best = bounds.iter().map(|bound| TopK::below(k, *bound)).collect();
+            self.group(queries, best, k, options, &words)
+        };
         if q.nrows() <= group {
-            return run(q);
+            return run((q, bounds));
         }
-        let groups: Vec<_> = q.axis_chunks_iter(Axis(0), group).collect();
+        let groups: Vec<_> = q.axis_chunks_iter(Axis(0), group).zip(bounds.chunks(group)).collect();
         let found: Result<Vec<Vec<TopK>>, Error> = groups.into_par_iter().map(run).collect();
         Ok(found?.into_iter().flatten().collect())
     }
 
     /// The same for queries that are scanned for together, list by list.
-    fn group(&self, q: ArrayView2<'_, f32>, k: usize, options: &SearchOptions<'_>, words: &Words<'_>) -> Result<Vec<TopK>, Error> {
+    fn group(
+        &self,
+        q: ArrayView2<'_, f32>,
+        mut best: Vec<TopK>,
+        k: usize,
+        options: &SearchOptions<'_>,
+        words: &Words<'_>,
+    ) -> Result<Vec<TopK>, Error> {
         let prepared: Vec<Prepared<'_>> =
             q.as_slice().unwrap_or_default().chunks_exact(self.model.dim).map(|q| self.prepare(q)).collect::<Result<_, _>>()?;
-        let mut best: Vec<TopK> = prepared.iter().map(|_| TopK::new(k)).collect();
         let mut stops: Vec<(bool, usize, usize, f32)> = vec![];
         for (i, query) in prepared.iter().enumerate() {
             let route = self.route(query, k, options, words);

@@ -3,6 +3,7 @@
 
 use ndarray::{Array2, ArrayView2, Axis, concatenate, s};
 use proptest::prelude::*;
+use scant_pq_index::cutoff::Cutoff;
 use scant_pq_index::quantizer::{Levels, QuantizerKind};
 use scant_pq_index::{Error, Index, IndexBuilder, Metric, RotationKind, SearchOptions, Shards, exact};
 use scant_tensor_core::file::File;
@@ -353,4 +354,25 @@ fn damaged_files_are_errors() {
             assert!(index.to_bytes().unwrap() == bytes, "{at}");
         }
     }
+}
+
+#[test]
+fn a_cut_in_the_scan_is_the_cut_after_it() {
+    let x = vectors(500, 12, 3);
+    for (name, builder) in builders(Metric::Cosine) {
+        let index = built(&builder, &x);
+        let all = index.search(x.slice(s![..20, ..]), 50, &all_lists()).unwrap();
+        for cutoff in [Cutoff::Global(0.8), Cutoff::Relative(0.9), Cutoff::Gap, Cutoff::Global(2.0)] {
+            let options = SearchOptions { cutoff: Some(&cutoff), ..all_lists() };
+            let got = index.search(x.slice(s![..20, ..]), 50, &options).unwrap();
+            let mut want = all.clone();
+            for (q, hits) in x.rows().into_iter().zip(&mut want) {
+                cutoff.apply(q, hits).unwrap();
+            }
+            assert_eq!(bits(&got), bits(&want), "{name}, {cutoff:?}");
+        }
+    }
+    let index = built(&IndexBuilder::new(Metric::L2), &x);
+    let refused = index.search(x.view(), 5, &SearchOptions { cutoff: Some(&Cutoff::Gap), ..Default::default() }).unwrap_err();
+    assert!(refused.to_string().contains("cut-off"), "{refused}");
 }

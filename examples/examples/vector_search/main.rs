@@ -76,7 +76,7 @@ fn vector_search() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         for stage in configuration.stages(&index) {
             let full = FullVectors::new(&base);
             let rerank = stage.candidates.map(|candidates| Rerank { reranker: &full, candidates });
-            let options = SearchOptions { nprobe: stage.nprobe, rerank, filter: None };
+            let options = SearchOptions { nprobe: stage.nprobe, rerank, ..Default::default() };
             let (recall, speed) = measure(&index, &queries, &truth, &options)?;
             let bytes = index.bytes_per_vector();
             let payload = bytes.codes + bytes.sides;

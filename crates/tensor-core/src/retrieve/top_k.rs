@@ -61,9 +61,15 @@ impl TopK {
         }
     }
 
+    /// For the best `k` of the keys that are at most `bound`.
+    pub fn below(k: usize, bound: f32) -> TopK {
+        let new = TopK::new(k);
+        TopK { worst: new.worst.min(bound), ..new }
+    }
+
     /// Without entries, but with the bound: for a part of what is left to look at.
     pub fn as_empty(&self) -> TopK {
-        TopK { worst: self.worst, ..TopK::new(self.k) }
+        TopK::below(self.k, self.worst)
     }
 
     /// Takes over the entries of a part.
