@@ -208,7 +208,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     /// W39: a filtered search is the whole search without the rows that do not match, from none to all.
     #[test]
-    fn a_filter_gives_the_matching_rows_neighbours(cut in 0i64..101, which in 0usize..22, metric in 0usize..3, removed in 0u64..150) {
+    fn a_filter_gives_the_matching_rows_neighbours(cut in 0i64..101, which in 0usize..24, metric in 0usize..3, removed in 0u64..150) {
         let (name, builder) = builders(METRICS[metric]).swap_remove(which);
         let x = vectors(150, 13, 2);
         let columns = Columns::from([("a", Column::I64((0..150).map(|i| i * 37 % 100).collect()))]).unwrap();
@@ -225,9 +225,9 @@ proptest! {
         });
         let filter = Filter::Not(Box::new(Filter::at_least("a", Value::I64(cut))));
         // One list is asked for: probing goes on until there are enough matching rows, which at few matches is all lists.
-        let hits = index.search(q.view(), 10, &SearchOptions { nprobe: Some(usize::MAX), filter: Some(&filter), rerank: None }).unwrap();
+        let hits = index.search(q.view(), 10, &SearchOptions { nprobe: Some(usize::MAX), filter: Some(&filter), ..Default::default() }).unwrap();
         prop_assert_eq!(bits(&hits), bits(&want), "{}", name);
-        let few = index.search(q.view(), 10, &SearchOptions { nprobe: Some(1), filter: Some(&filter), rerank: None }).unwrap();
+        let few = index.search(q.view(), 10, &SearchOptions { nprobe: Some(1), filter: Some(&filter), ..Default::default() }).unwrap();
         let matches = (0..150).filter(|id| *id != removed && matching(*id)).count();
         for hits in few {
             prop_assert_eq!(hits.len(), matches.min(10));
