@@ -5,7 +5,8 @@ use super::lists::{Rows, direct_map, inverted};
 use crate::error::Error;
 use std::collections::HashSet;
 
-/// Vectors of bits, as a binary index has them.
+/// Vectors of bits, as a binary index has them: [`BinaryIndex::of_words`](crate::BinaryIndex::of_words) and
+/// [`BinaryCodes::from_packed`](crate::BinaryCodes::from_packed) make an index of them.
 ///
 /// ```
 /// use scant_pq_index::faiss::{BinaryVectors, read_binary, write_binary};
