@@ -14,8 +14,8 @@ use crate::simd::{Simd, WithSimd};
 /// use scant_tensor_core::scan::{CodeBlocks, Weights};
 /// let mut codes = CodeBlocks::new(4).in_quads();
 /// codes.push(&[128, 130, 0, 255])?;
-/// let weights = Weights::new(1.0, &[0.5, -1.0, 0.0, 0.01])?;
-/// assert_eq!(weights.score(&codes, 0), 1.0 + 64.0 - 130.0 + 2.55);
+/// let weights = Weights::new(1.0, &[0.5, -1.0, 0.0, 0.25])?;
+/// assert_eq!(weights.score(&codes, 0), 1.0 + 64.0 - 130.0 + 63.75);
 /// # Ok::<(), scant_tensor_core::Error>(())
 /// ```
 #[derive(Clone, Debug)]
