@@ -1,6 +1,7 @@
 //! What training finds: everything of an index but its rows.
 
 use crate::error::Error;
+use crate::flat::keys;
 use crate::metric::Metric;
 use crate::norm::Precision;
 use crate::quantizer::{Coder, QuantizerKind, Scaling};
@@ -185,12 +186,10 @@ impl Model {
         left
     }
 
-    /// The key of a centroid: lists are read in this order.
-    pub(crate) fn list_key(&self, q: &[f32], list: usize) -> f32 {
-        let centroid = self.centroids.row(list);
-        match self.config.metric {
-            Metric::L2 => q.iter().zip(centroid).map(|(q, c)| (q - c) * (q - c)).sum(),
-            _ => -q.iter().zip(centroid).map(|(q, c)| q * c).sum::<f32>(),
-        }
+    /// The key of each centroid: lists are read in this order.
+    pub(crate) fn list_keys(&self, q: &[f32]) -> Vec<f32> {
+        let mut found = vec![0.0; self.centroids.nrows()];
+        keys(self.config.metric, q, self.centroids.as_standard_layout().as_slice().unwrap_or_default(), &mut found);
+        found
     }
 }

@@ -167,8 +167,8 @@ impl Index {
     /// The lists that a query visits, the nearest first. With a filter more than `nprobe`, until there are enough matching rows.
     fn route(&self, query: &Prepared<'_>, k: usize, options: &SearchOptions<'_>, words: &Words<'_>) -> Vec<Stop> {
         let model = &*self.model;
-        let lists = (0..self.lists.len()).filter(|l| self.lists[*l].len() > 0);
-        let mut order: Vec<Stop> = lists.map(|l| (l, model.list_key(query.q, l))).collect();
+        let found = model.list_keys(query.q).into_iter().enumerate();
+        let mut order: Vec<Stop> = found.filter(|(l, _)| self.lists[*l].len() > 0).collect();
         let nearest = |a: &Stop, b: &Stop| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0));
         let nprobe = options.nprobe.unwrap_or(model.config.nprobe).max(1);
         if options.filter.is_none() {

@@ -9,8 +9,9 @@ use scant_tensor_core::isa::Isa;
 use scant_tensor_core::kmeans::{KMeans, Nearest};
 use scant_tensor_core::simd::{Simd, WithSimd};
 
-/// Codebooks are good enough once an iteration lowers the error by less than this share: what is left to gain is below 1 %.
-const TOLERANCE: f64 = 5e-3;
+/// Codebooks of 256 are good enough once an iteration lowers the error by less than this share: what is left to gain is below 1 %. Those of 16
+/// cost little, and go on.
+const TOLERANCE: [f64; 2] = [5e-3, 1e-4];
 /// Rows that are encoded at a time: all their parts are read while they are in the cache.
 const ENCODED: usize = 256;
 
@@ -83,7 +84,7 @@ impl ProductQuantizer {
             return Err(Error::TooFewVectors { have: x.nrows(), need: k });
         }
         let parts = splits(dim, m).into_par_iter().enumerate().map(|(j, (begin, end))| {
-            let kmeans = KMeans::new(k).seed(seed.wrapping_add(j as u64)).iters(iters).tolerance(TOLERANCE);
+            let kmeans = KMeans::new(k).seed(seed.wrapping_add(j as u64)).iters(iters).tolerance(TOLERANCE[usize::from(bits == 4)]);
             let x = x.slice_axis(Axis(1), (begin..end).into());
             let clusters = match start {
                 Some(start) => kmeans.fit_from(x, start.parts[j].centroids.view())?,
