@@ -52,7 +52,7 @@ impl Nearest {
     }
 
     /// As [`new`](Self::new), but from 4,096 centroids on a row is only compared with those that count its cell, the nearest of `2 sqrt(k)`,
-    /// among their 16 nearest cells. That takes about a sixth of the time, and finds another centroid for some rows:
+    /// among their 16 nearest cells. That is faster with many centroids, and finds another centroid for some rows:
     /// [`Clusters::shortcut`](super::Clusters::shortcut) says how much further away.
     ///
     /// # Panics
