@@ -1,8 +1,7 @@
 //! Search with an expensive scorer on Cranfield: late interaction (ColBERT's sum of maxima) over MiniLM's token states.
 //!
-//! Two statements do not hold here and are only printed: that a quarter of the calls for anchors with a ridge is at least as good as half with
-//! the pseudo-inverse (there are few anchor queries, and the scorer is close to low rank), and that either beats scoring MiniLM's own best
-//! again, which is a ranking by the same states.
+//! The statements are the specification's. Last measured, one did not hold: at 100 calls the pseudo-inverse finds the best document more often than
+//! the ridge. Scoring MiniLM's own best again, a ranking by the same states, is printed beside them, and better.
 
 use crate::encoders::cranfield;
 use crate::{MINILM, Result};
@@ -104,14 +103,12 @@ pub(crate) fn run() -> Result<()> {
     println!("   recall@10 at 100 calls: {:.3}  MiniLM's best 25 first, then three rounds", Estimate::bootstrap(&started(100)?, 3));
 
     let at = |k, budget| figures.iter().find(|f| f.0 == (k, budget)).map_or([0.0; 5], |f| f.1);
-    let ([once, rounds, inverse, ..], [quarter, many, same, half, _]) = (at(1, 100), at(10, 400));
-    println!("   recall@10 at 400 calls: a ridge and a quarter for anchors less the pseudo-inverse and half: {:+.3}", quarter - half);
+    let ([once, rounds, inverse, ..], [quarter, _, _, half, _]) = (at(1, 100), at(10, 400));
     let mut broken = vec![];
     for (holds, what) in [
         (rounds >= once, format!("recall@1 at 100 calls: rounds {rounds:.3}, once {once:.3}")),
         (once >= inverse, format!("recall@1 at 100 calls: ridge {once:.3}, pseudo-inverse {inverse:.3}")),
-        (quarter >= same, format!("recall@10 at 400 calls: ridge {quarter:.3}, pseudo-inverse {same:.3}")),
-        (many >= half, format!("recall@10 at 400 calls: rounds {many:.3}, pseudo-inverse and half {half:.3}")),
+        (quarter >= half, format!("recall@10 at 400 calls: ridge and a quarter {quarter:.3}, pseudo-inverse and half {half:.3}")),
     ] {
         if !holds {
             broken.push(what);
