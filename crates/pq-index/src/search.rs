@@ -37,6 +37,14 @@ pub struct SearchOptions<'a> {
     pub cutoff: Option<&'a Cutoff>,
 }
 
+impl SearchOptions<'_> {
+    /// Shortens the hits of each query.
+    pub(crate) fn cut(&self, q: ArrayView2<'_, f32>, hits: &mut [Vec<Hit>]) -> Result<(), Error> {
+        let Some(cutoff) = self.cutoff else { return Ok(()) };
+        q.rows().into_iter().zip(hits).try_for_each(|(q, hits)| cutoff.apply(q, hits).map(|_| ()))
+    }
+}
+
 /// The second stage of a search.
 #[derive(Clone, Copy)]
 pub struct Rerank<'a> {
@@ -57,6 +65,13 @@ impl Index {
     /// [`Error::KZero`]; [`Error::DimMismatch`], [`Error::NonFinite`] or [`Error::ZeroVector`] for a query, [`Error::Core`] for one so large that its
     /// products overflow; [`Error::Filter`]; what the reranker says.
     pub fn search(&self, q: ArrayView2<'_, f32>, k: usize, options: &SearchOptions<'_>) -> Result<Vec<Vec<Hit>>, Error> {
+        let mut hits = self.search_uncut(q, k, options)?;
+        options.cut(q, &mut hits)?;
+        Ok(hits)
+    }
+
+    /// As [`search`](Self::search), with the hits that the cut-off is yet to take away: where it falls may depend on those of other shards.
+    pub(crate) fn search_uncut(&self, q: ArrayView2<'_, f32>, k: usize, options: &SearchOptions<'_>) -> Result<Vec<Vec<Hit>>, Error> {
         if k == 0 {
             return Err(Error::KZero);
         }
@@ -67,15 +82,9 @@ impl Index {
         if options.cutoff.is_some() && self.metric() == Metric::L2 {
             return Err(Error::Combination { what: "a cut-off, which takes similarities,", with: "squared distances" });
         }
-        let cut = |i: usize, mut hits: Vec<Hit>| -> Result<Vec<Hit>, Error> {
-            if let Some(cutoff) = options.cutoff {
-                cutoff.apply(q.row(i), &mut hits)?;
-            }
-            Ok(hits)
-        };
         if let (Some(r), Some(allowed)) = (options.rerank, allowed.as_ref().filter(|a| a.count() <= FEW)) {
             let hits: Vec<Hit> = allowed.iter().map(|row| Hit { id: self.ids[row], score: 0.0 }).collect();
-            return (0..q.nrows()).into_par_iter().map(|i| cut(i, rerank(r.reranker, self.metric(), q.row(i), &hits, k)?)).collect();
+            return (0..q.nrows()).into_par_iter().map(|i| rerank(r.reranker, self.metric(), q.row(i), &hits, k)).collect();
         }
         let stage = options.rerank.map_or(k, |r| r.candidates.max(k));
         let bounds: Vec<f32> = match options.cutoff.filter(|_| options.rerank.is_none()) {
@@ -86,8 +95,8 @@ impl Index {
         let finish = |(i, best): (usize, TopK)| {
             let hits: Vec<Hit> = best.into_sorted().into_iter().map(|(key, id)| Hit { id, score: order.key(key) }).collect();
             match options.rerank {
-                None => cut(i, hits),
-                Some(r) => cut(i, rerank(r.reranker, self.metric(), q.row(i), &hits, k)?),
+                None => Ok(hits),
+                Some(r) => rerank(r.reranker, self.metric(), q.row(i), &hits, k),
             }
         };
         if options.rerank.is_none() {
@@ -118,7 +127,7 @@ impl Index {
     ) -> Result<Vec<TopK>, Error> {
         let words = Words { index: self, allowed, lists: allowed.map_or(vec![], |_| self.lists.iter().map(|_| OnceLock::new()).collect()) };
         let threads = rayon::current_num_threads();
-        let tables = self.model.coder.as_ref().map_or(0, |c| c.layout().columns() * (c.layout().entries() * c.layout().bits as usize / 8));
+        let tables = self.model.coder.as_ref().map_or(0, |c| c.layout().query_bytes());
         let group = (GROUP_BYTES / tables.max(1)).min(q.nrows().div_ceil(threads)).clamp(1, GROUP);
         let run = |(queries, bounds): (ArrayView2<'_, f32>, &[f32])| {
             let best = bounds.iter().map(|bound| TopK::below(k, *bound)).collect();
@@ -206,26 +215,22 @@ impl Index {
         if model.relative() {
             query.iter_mut().zip(model.centroids.row(0)).for_each(|(q, c)| *q -= c);
         }
-        if layout.linear {
-            let times = if model.config.metric == Metric::L2 { -2.0 } else { -1.0 };
-            if model.config.metric == Metric::L2 && !model.config.residual {
+        let mut values = vec![0.0; if layout.linear { layout.columns() } else { layout.tables * layout.entries() }];
+        let by_distance = Model::by_distance(&model.config, coder) && quantizer.distances(&query, &mut values);
+        if !by_distance {
+            let l2 = model.config.metric == Metric::L2;
+            if l2 && !model.config.residual {
                 prepared.base = query.iter().map(|v| v * v).sum();
             }
-            query.iter_mut().for_each(|v| *v *= times);
+            query.iter_mut().for_each(|v| *v *= if l2 { -2.0 } else { -1.0 });
             prepared.sum = query.iter().sum();
-            let mut weights = vec![0.0; layout.columns()];
-            let base = quantizer.weights(&query, &mut weights[..layout.tables]);
-            prepared.worth = Worth::Linear(Weights::new(base, &weights)?);
+        }
+        if layout.linear {
+            let base = quantizer.weights(&query, &mut values[..layout.tables]);
+            prepared.worth = Worth::Linear(Weights::new(base, &values)?);
             return Ok(prepared);
         }
-        let mut values = vec![0.0; layout.tables * layout.entries()];
-        if !(Model::by_distance(&model.config, coder) && quantizer.distances(&query, &mut values)) {
-            if model.config.metric == Metric::L2 && !model.config.residual {
-                prepared.base = query.iter().map(|v| v * v).sum();
-            }
-            let times = if model.config.metric == Metric::L2 { -2.0 } else { -1.0 };
-            query.iter_mut().for_each(|v| *v *= times);
-            prepared.sum = query.iter().sum();
+        if !by_distance {
             quantizer.products(&query, &mut values);
         }
         let lut = Lut::new(layout.width(), values)?;

@@ -54,8 +54,10 @@ impl Shards {
     /// # Errors
     /// As there.
     pub fn search(&self, q: ArrayView2<'_, f32>, k: usize, options: &SearchOptions<'_>) -> Result<Vec<Vec<Hit>>, Error> {
-        let partial: Vec<Vec<Vec<Hit>>> = self.parts.par_iter().map(|part| part.search(q, k, options)).collect::<Result<_, _>>()?;
+        let partial: Vec<Vec<Vec<Hit>>> = self.parts.par_iter().map(|part| part.search_uncut(q, k, options)).collect::<Result<_, _>>()?;
         let order = self.parts[0].metric().order();
-        Ok((0..q.nrows()).map(|i| merge(partial.iter().map(|p| &p[i][..]), k, order)).collect())
+        let mut hits: Vec<Vec<Hit>> = (0..q.nrows()).map(|i| merge(partial.iter().map(|p| &p[i][..]), k, order)).collect();
+        options.cut(q, &mut hits)?;
+        Ok(hits)
     }
 }

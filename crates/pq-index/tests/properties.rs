@@ -360,7 +360,13 @@ fn damaged_files_are_errors() {
 fn a_cut_in_the_scan_is_the_cut_after_it() {
     let x = vectors(500, 12, 3);
     for (name, builder) in builders(Metric::Cosine) {
-        let index = built(&builder, &x);
+        let trained = builder.train(&vectors(600, 12, 1)).unwrap();
+        let part = |rows: std::ops::Range<usize>| {
+            let mut part = trained.clone();
+            part.add(&rows.clone().map(|i| i as u64).collect::<Vec<_>>(), x.slice(s![rows, ..])).unwrap();
+            part.finish()
+        };
+        let (index, shards) = (part(0..500), Shards::new(vec![part(0..300), part(300..500)]).unwrap());
         let all = index.search(x.slice(s![..20, ..]), 50, &all_lists()).unwrap();
         for cutoff in [Cutoff::Global(0.8), Cutoff::Relative(0.9), Cutoff::Gap, Cutoff::Global(2.0)] {
             let options = SearchOptions { cutoff: Some(&cutoff), ..all_lists() };
@@ -370,6 +376,8 @@ fn a_cut_in_the_scan_is_the_cut_after_it() {
                 cutoff.apply(q, hits).unwrap();
             }
             assert_eq!(bits(&got), bits(&want), "{name}, {cutoff:?}");
+            let got = shards.search(x.slice(s![..20, ..]), 50, &options).unwrap();
+            assert_eq!(bits(&got), bits(&want), "{name} in shards, {cutoff:?}");
         }
     }
     let index = built(&IndexBuilder::new(Metric::L2), &x);

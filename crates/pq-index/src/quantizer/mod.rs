@@ -48,6 +48,18 @@ impl Layout {
         if self.linear { self.bytes().next_multiple_of(4) } else { self.bytes() }
     }
 
+    /// Bytes of what a query brings to a scan: tables of bytes, or digits.
+    pub(crate) fn query_bytes(&self) -> usize {
+        self.columns()
+            * if self.linear {
+                1
+            } else if self.bits == 8 {
+                256
+            } else {
+                32
+            }
+    }
+
     /// As scans call it.
     pub(crate) fn width(&self) -> Width {
         if self.bits == 8 { Width::Eight } else { Width::Four }
