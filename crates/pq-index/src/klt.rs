@@ -20,7 +20,8 @@ impl Klt {
         let covariance = linalg::covariance(x);
         let n = x.nrows().max(1) as f64;
         // Values too large for a covariance in f32 keep their own axes.
-        let (sums, axes) = linalg::principal(covariance.view()).unwrap_or_else(|| (covariance.diag().to_vec(), Array2::eye(x.ncols())));
+        let (sums, axes) =
+            scant_spectra::principal(covariance.view()).unwrap_or_else(|| (covariance.diag().to_vec(), Array2::eye(x.ncols())));
         (Klt { mean: linalg::mean(x), axes }, sums.into_iter().map(|sum| sum.max(0.0) / n).collect())
     }
 

@@ -43,7 +43,7 @@ pub fn train_opq(x: ArrayView2<'_, f32>, m: usize, bits: u32, seed: u64) -> Resu
             break;
         }
         last = now;
-        let Some(next) = linalg::polar(linalg::cross(x, g.view()).view()) else { break };
+        let Some(next) = scant_spectra::polar(linalg::cross(x, g.view()).view()) else { break };
         rotation = next;
         pq = Some(trained);
     }

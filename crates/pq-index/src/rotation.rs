@@ -54,13 +54,13 @@ impl Rotation {
         let mut rng = Rng::new(seed);
         let gaussian = Array2::from_shape_simple_fn((dim, dim), || f64::from(rng.normal()));
         // The polar factor of a Gaussian matrix is uniform, as its Q with the right signs would be.
-        Rotation::Matrix(linalg::polar(gaussian.view()).unwrap_or_else(|| Array2::eye(dim)))
+        Rotation::Matrix(scant_spectra::polar(gaussian.view()).unwrap_or_else(|| Array2::eye(dim)))
     }
 
     /// Principal axes of `x`; with `parts`, each next axis goes to the part with room whose variances have the smallest product.
     pub fn pca(x: ArrayView2<'_, f32>, parts: usize) -> Rotation {
         let dim = x.ncols();
-        let Some((values, axes)) = linalg::principal(linalg::covariance(x).view()) else {
+        let Some((values, axes)) = scant_spectra::principal(linalg::covariance(x).view()) else {
             return Rotation::Matrix(Array2::eye(dim));
         };
         let (short, longer) = (dim / parts, dim % parts);

@@ -1,4 +1,4 @@
-//! Dense products, factors and spectra of matrices on this CPU's widest tier, over `faer`; the caller owns the threads.
+//! Dense products, Cholesky factors and moments of matrices on this CPU's widest tier, over `faer`; the caller owns the threads.
 #![expect(unsafe_code, reason = "views of one library become views of the other")]
 
 use crate::error::Error;
@@ -112,8 +112,8 @@ fn factor(a: ArrayView2<'_, f32>, at: impl Fn(usize, usize) -> (usize, usize)) -
     }
 }
 
-mod spectral;
+mod moments;
 #[cfg(test)]
 mod tests;
 
-pub use spectral::{covariance, cross, mean, polar, principal};
+pub use moments::{covariance, cross, mean};

@@ -6,8 +6,9 @@ use crate::flat::keys;
 use crate::metric::Metric;
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 use rayon::prelude::*;
+use scant_spectra::principal;
 use scant_tensor_core::file::{Crc32c, Dtype, File, Writer};
-use scant_tensor_core::linalg::{cross, matmul, principal};
+use scant_tensor_core::linalg::{cross, matmul};
 use scant_tensor_core::rng::Rng;
 use std::path::Path;
 

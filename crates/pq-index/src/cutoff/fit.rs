@@ -6,7 +6,8 @@ use super::network::{Adam, Network, parts};
 use super::{Cutoff, Judged, pr_auc};
 use crate::error::Error;
 use ndarray::{Array2, Axis};
-use scant_tensor_core::linalg::{covariance, principal};
+use scant_spectra::principal;
+use scant_tensor_core::linalg::covariance;
 use scant_tensor_core::rng::Rng;
 
 /// Queries in a step.

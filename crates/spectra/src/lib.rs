@@ -1,42 +1,14 @@
-//! Decompositions of symmetric and square matrices, in f64 and on one thread, so that the bits do not depend on the machine's threads.
+//! Decompositions of small matrices in f64 and on one thread, so that the bits do not depend on the machine's threads.
+//!
+//! They stand in a package of their own because they take minutes to compile: whoever does not need them does not wait for them, and who does
+//! waits once.
+#![forbid(unsafe_code)]
 
 use faer::diag::Diag;
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::{evd, svd};
 use faer::{Mat, Par};
-use ndarray::{Array1, Array2, ArrayView2, Axis};
-
-/// `x^T y` of `x` `[n, a]` and `y` `[n, b]`, summed in f64 over chunks of rows.
-///
-/// # Panics
-/// Unless both have the same number of rows.
-pub fn cross(x: ArrayView2<'_, f32>, y: ArrayView2<'_, f32>) -> Array2<f64> {
-    let mut sum = Array2::<f64>::zeros((x.ncols(), y.ncols()));
-    let mut part = Array2::<f32>::zeros(sum.dim());
-    for begin in (0..x.nrows()).step_by(1024) {
-        let rows = begin..(begin + 1024).min(x.nrows());
-        let (x, y) = (x.slice_axis(Axis(0), rows.clone().into()), y.slice_axis(Axis(0), rows.into()));
-        super::matmul(1.0, x.t(), y, false, part.view_mut());
-        sum.zip_mut_with(&part, |sum, part| *sum += f64::from(*part));
-    }
-    sum
-}
-
-/// The covariance of the rows of `x` `[n, d]`, times their number: `[d, d]`.
-pub fn covariance(x: ArrayView2<'_, f32>) -> Array2<f64> {
-    let mean = mean(x);
-    let centred = &x - &mean;
-    cross(centred.view(), centred.view())
-}
-
-/// The mean row of `x` `[n, d]`; zeros without rows.
-pub fn mean(x: ArrayView2<'_, f32>) -> Array1<f32> {
-    let mut sum = Array1::<f64>::zeros(x.ncols());
-    for row in x.rows() {
-        sum.zip_mut_with(&row, |sum, v| *sum += f64::from(*v));
-    }
-    sum.mapv(|v| (v / x.nrows().max(1) as f64) as f32)
-}
+use ndarray::{Array2, ArrayView2, Axis};
 
 fn mat(a: ArrayView2<'_, f64>) -> Mat<f64> {
     Mat::from_fn(a.nrows(), a.ncols(), |i, j| a[(i, j)])
@@ -44,6 +16,15 @@ fn mat(a: ArrayView2<'_, f64>) -> Mat<f64> {
 
 /// The orthogonal matrix `R` with the largest trace of `R a` for a square `a`: `V U^T` of `a = U S V^T` (Schönemann 1966). None if the
 /// decomposition does not converge.
+///
+/// ```
+/// use ndarray::array;
+/// let r = scant_spectra::polar(array![[0.0, 2.0], [-3.0, 0.0]].view()).expect("a finite matrix");
+/// assert!((&r - &array![[0.0, -1.0], [1.0, 0.0]]).iter().all(|v: &f32| v.abs() < 1e-6));
+/// ```
+///
+/// # Panics
+/// Unless `a` is square.
 pub fn polar(a: ArrayView2<'_, f64>) -> Option<Array2<f32>> {
     let n = a.nrows();
     let (mut s, mut u, mut v) = (Diag::zeros(n), Mat::zeros(n, n), Mat::zeros(n, n));
@@ -55,7 +36,17 @@ pub fn polar(a: ArrayView2<'_, f64>) -> Option<Array2<f32>> {
     r.iter().all(|v| v.is_finite()).then_some(r)
 }
 
-/// Eigenvalues of a symmetric `a`, largest first, and the eigenvectors as rows. None if the decomposition does not converge.
+/// Eigenvalues of a symmetric `a`, largest first, and the eigenvectors as rows. None if the decomposition does not converge. The sign
+/// of each eigenvector makes its largest component positive.
+///
+/// ```
+/// use ndarray::array;
+/// let (values, axes) = scant_spectra::principal(array![[1.0, 0.0], [0.0, 4.0]].view()).expect("a finite matrix");
+/// assert_eq!((values, axes), (vec![4.0, 1.0], array![[0.0, 1.0], [1.0, 0.0]]));
+/// ```
+///
+/// # Panics
+/// Unless `a` is square.
 pub fn principal(a: ArrayView2<'_, f64>) -> Option<(Vec<f64>, Array2<f32>)> {
     let n = a.nrows();
     let (mut s, mut u) = (Diag::zeros(n), Mat::zeros(n, n));
