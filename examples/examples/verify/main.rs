@@ -20,6 +20,7 @@ mod faiss;
 mod faithful;
 mod fast;
 mod golden;
+mod kv;
 mod lambada;
 mod off_grid;
 mod package;
@@ -160,6 +161,28 @@ const CHECKS: &[Check] = &[
         needs: &[MINILM, BOOLQ],
         quick: false,
         run: cutoff::run,
+    },
+    Check {
+        name: "kv-smollm2",
+        says: "SmolLM2 with its cache in 4-bit GEAR is within .5 % of f16, and 2-bit GEAR closes half of what 2-bit KIVI loses",
+        needs: &[SMOLLM2, TEST],
+        quick: false,
+        run: kv::smollm2,
+    },
+    Check { name: "kv-gemma", says: "the same codecs on Gemma 3, windows and all", needs: &[GEMMA, TEST], quick: false, run: kv::gemma },
+    Check {
+        name: "kv-policies",
+        says: "at 128 entries a head, EMS is nearer to the full cache of SmolLM2 than StreamingLLM, H2O and SnapKV",
+        needs: &[SMOLLM2, TEST],
+        quick: false,
+        run: kv::policies,
+    },
+    Check {
+        name: "kv-needles",
+        says: "keys in a text that SmolLM2 recalls from a full cache, recalled from smaller ones",
+        needs: &[SMOLLM2, TEST],
+        quick: false,
+        run: kv::needles,
     },
     Check {
         name: "gptq-cost",

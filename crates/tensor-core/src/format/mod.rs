@@ -1,6 +1,6 @@
 //! How a term of the sum lies in memory: one format per file.
 
-mod codes;
+pub mod codes;
 mod dense;
 mod grid;
 mod palette;
