@@ -7,7 +7,7 @@ use crate::simd::{Simd, WithSimd};
 
 /// The weights of one query for byte codes: a row is worth `base + sum of weight[j] * code[j]`.
 ///
-/// Each weight is a digit in -127..=127 times a common step, and a rest. With the digits, the sums of [`dot`](super::dot()) are integers; what the
+/// Each weight is a digit in -63..=63 times a common step, and a rest. With the digits, the sums of [`dot`](super::dot()) are integers; what the
 /// rests can add is at most their length times the length of the codes, taken from 128 (Cauchy and Schwarz).
 ///
 /// ```
@@ -46,7 +46,7 @@ impl Weights {
         let mut values = vec![[0.0; 16]; weights.len().div_ceil(16)];
         values.as_flattened_mut()[..weights.len()].copy_from_slice(weights);
         let largest = weights.iter().fold(0.0f64, |m, w| m.max(f64::from(*w).abs()));
-        let step = (largest / 127.0).max(1e-200);
+        let step = (largest / 63.0).max(1e-200);
         let digits: Vec<i8> = weights.iter().map(|w| (f64::from(*w) / step).round() as i8).collect();
         let rests = || weights.iter().zip(&digits).map(|(w, digit)| f64::from(*w) - step * f64::from(*digit));
         let size = f64::from(base).abs() + weights.iter().map(|w| 255.0 * f64::from(*w).abs()).sum::<f64>();

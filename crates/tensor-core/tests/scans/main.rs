@@ -128,7 +128,7 @@ fn products_and_distances_are_exact() {
         let extreme = round % 3 == 0;
         let codes: Vec<u8> = (0..64 * blocks * d).map(|_| if extreme { 255 } else { rng.next_u64() as u8 }).collect();
         let x: Vec<Vec<i8>> =
-            (0..queries).map(|_| (0..d).map(|_| if extreme { 127 } else { rng.below(255) as i8 }.max(-127)).collect()).collect();
+            (0..queries).map(|_| (0..d).map(|_| if extreme { 63 } else { rng.below(127) as i8 - 63 }).collect()).collect();
         let x: Vec<&[i8]> = x.iter().map(|x| &x[..]).collect();
         let bits: Vec<u64> = (0..64 * blocks * quads).map(|_| rng.next_u64()).collect();
         let y: Vec<Vec<u64>> = (0..queries).map(|_| (0..quads).map(|_| rng.next_u64()).collect()).collect();
