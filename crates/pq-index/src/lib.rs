@@ -29,6 +29,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod beside;
 mod binary;
 mod builder;
 mod cells;

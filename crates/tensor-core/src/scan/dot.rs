@@ -65,7 +65,7 @@ impl<K: Sink<i32>> Dot<'_, K> {
             }
         }
         for (q, sums) in sums.iter().enumerate() {
-            offer(self.sink, query + q, block, wanted, sums);
+            offer(s, self.sink, query + q, block, wanted, sums);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Codes that are worth a multiple of themselves, and the digits of a query that bound their sums.
 
-use super::CodeBlocks;
+use super::{Bound, CodeBlocks};
 use crate::Error;
 use crate::isa::Isa;
 use crate::simd::{Simd, WithSimd};
@@ -66,17 +66,10 @@ impl Weights {
         &self.digits
     }
 
-    /// The largest sum that a row worth `tau` or less can have, if its codes are at most `radius` away from 128.
+    /// What a row is worth at least, with the radius of its codes around 128.
     #[inline]
-    pub fn threshold(&self, tau: f64, radius: f64) -> i32 {
-        // The cast cuts off; one more for the rounding of f64.
-        (((tau - self.bias + self.rest * radius + self.rounding) / self.step).floor() as i32).saturating_add(1)
-    }
-
-    /// `(bias, step)`: such a row is worth at least the bias and so many steps as its sum says.
-    #[inline]
-    pub fn bound(&self, radius: f64) -> (f64, f64) {
-        (self.bias - self.rest * radius - self.rounding, self.step)
+    pub fn bound(&self) -> Bound {
+        Bound { bias: self.bias - self.rounding, step: self.step, rest: self.rest }
     }
 
     /// What a row is worth, in f32, with the operations of every tier in the same order.

@@ -367,6 +367,11 @@ impl Simd for Avx2 {
         max8(unsafe { _mm256_max_ps(v[0], v[1]) })
     }
     #[inline(always)]
+    fn not_above(self, a: Self::F, b: Self::F) -> u16 {
+        let m = zip(a, b, |a, b| unsafe { _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_NGT_UQ>(a, b)) as u16 });
+        m[0] | m[1] << 8
+    }
+    #[inline(always)]
     fn zero_below(self, x: Self::F, limit: Self::F, v: Self::F) -> Self::F {
         let keep = zip(x, limit, |x, limit| unsafe { _mm256_cmp_ps::<_CMP_GE_OQ>(x, limit) });
         zip(keep, v, |keep, v| unsafe { _mm256_and_ps(keep, v) })

@@ -274,6 +274,9 @@ pub trait Simd: Copy {
         self.zero_below(x, low, e)
     }
 
+    /// Bit `i` unless lane `i` of `a` is above that of `b`: also where one is NaN.
+    fn not_above(self, a: Self::F, b: Self::F) -> u16;
+
     /// `v` where `x >= limit`, else 0.
     fn zero_below(self, x: Self::F, limit: Self::F, v: Self::F) -> Self::F;
 }

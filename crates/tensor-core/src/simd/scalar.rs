@@ -183,6 +183,10 @@ impl Simd for Scalar {
         map(codes, |lane| (i32::from(lane.to_le_bytes()[C]) - (1 << (BITS - 1))) as f32)
     }
     #[inline(always)]
+    fn not_above(self, a: Self::F, b: Self::F) -> u16 {
+        (0..16).rev().fold(0, |bits, i| bits << 1 | u16::from(!(a[i] > b[i])))
+    }
+    #[inline(always)]
     fn zero_below(self, x: Self::F, limit: Self::F, v: Self::F) -> Self::F {
         std::array::from_fn(|i| if x[i] >= limit[i] { v[i] } else { 0.0 })
     }
