@@ -2,7 +2,9 @@
 
 use crate::list::List;
 use crate::scan::Visit;
+use scant_tensor_core::isa::Isa;
 use scant_tensor_core::scan::{BLOCK, Bound};
+use scant_tensor_core::simd::{Simd, WithSimd};
 use std::ops::Range;
 
 /// The key of a row is `worth factor + shift sum + norm + base`. It is at most `tau` where
@@ -72,6 +74,12 @@ impl<'a> Beside<'a> {
         };
         let empty = |side: bool| if side { vec![[f32::NAN; BLOCK]; blocks.len()] } else { vec![] };
         (of.inverse, of.norm, of.shift) = (empty(list.factor.is_some()), empty(list.norm.is_some()), empty(list.shift.is_some()));
+        Isa::best().run(Fill { of: &mut of, list, blocks, allow });
+        Some(of)
+    }
+
+    #[inline(always)]
+    fn fill(&mut self, list: &List, blocks: Range<usize>, allow: Option<&[u64]>) {
         for (i, block) in blocks.enumerate() {
             if allow.is_some_and(|allow| allow[block] == 0) {
                 continue;
@@ -83,9 +91,9 @@ impl<'a> Beside<'a> {
                 for factor in &mut factor {
                     *factor = if *factor > 0.0 { 1.0 / *factor } else { f32::NAN };
                 }
-                of.inverse[i] = factor;
+                self.inverse[i] = factor;
             }
-            for (side, values) in [(&list.norm, &mut of.norm), (&list.shift, &mut of.shift)] {
+            for (side, values) in [(&list.norm, &mut self.norm), (&list.shift, &mut self.shift)] {
                 if let Some(side) = side {
                     let beside = &mut values[i];
                     side.fill(block * BLOCK, beside);
@@ -95,12 +103,13 @@ impl<'a> Beside<'a> {
                 }
             }
         }
-        for (values, span) in [(&of.inverse, &mut of.spans.inverse), (&of.norm, &mut of.spans.norm), (&of.shift, &mut of.spans.shift)] {
+        for (values, span) in
+            [(&self.inverse, &mut self.spans.inverse), (&self.norm, &mut self.spans.norm), (&self.shift, &mut self.spans.shift)]
+        {
             if !values.is_empty() {
                 *span = extremes(values);
             }
         }
-        Some(of)
     }
 
     /// The largest worth with which a row may have a key of at most `tau`.
@@ -162,7 +171,24 @@ impl<'a> Beside<'a> {
     }
 }
 
+/// In the registers that this CPU has.
+struct Fill<'f, 'a> {
+    of: &'f mut Beside<'a>,
+    list: &'f List,
+    blocks: Range<usize>,
+    allow: Option<&'f [u64]>,
+}
+
+impl WithSimd for Fill<'_, '_> {
+    type Out = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        self.of.fill(self.list, self.blocks, self.allow);
+    }
+}
+
 /// The least and the largest number that is not NaN; a lane at a time, for the vector unit.
+#[inline(always)]
 fn extremes(values: &[[f32; BLOCK]]) -> [f32; 2] {
     let (mut low, mut high) = ([f32::INFINITY; BLOCK], [f32::NEG_INFINITY; BLOCK]);
     for row in values {

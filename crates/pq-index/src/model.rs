@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::flat::keys;
 use crate::metric::Metric;
-use crate::norm::Precision;
+use crate::norm::{Precision, Side};
 use crate::quantizer::{Coder, QuantizerKind, Scaling};
 use crate::rotation::{Rotation, RotationKind};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
@@ -132,15 +132,15 @@ impl Model {
             return out;
         }
         let mut g = vec![0.0f32; self.dim];
+        let mut factors = self.sides.factor.map(Side::new);
         for (i, (row, codes)) in left.rows().into_iter().zip(out.codes.chunks_exact(tables)).enumerate() {
             quantizer.decode(codes, &mut g);
             let row = row.to_vec();
             let (mut factor, shift) = if scaling == Scaling::None { (1.0, 0.0) } else { quantizer.scale(&row, &g) };
-            if let Some(precision) = self.sides.factor {
+            if let Some(factors) = &mut factors {
                 // What will be read back, so that the norm fits to it.
-                let mut side = crate::norm::Side::new(precision);
-                side.push(factor);
-                factor = side.get(0);
+                factors.push(factor);
+                factor = factors.get(i);
             }
             g.iter_mut().for_each(|g| *g = factor * *g + shift);
             let squared = |v: &[f32]| v.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>();

@@ -238,10 +238,9 @@ macro_rules! survivors {
             }
             #[inline(always)]
             fn limits(&self, query: usize, block: usize, limits: &mut [f32; BLOCK]) -> bool {
-                self.beside.is_some_and(|beside| {
-                    beside.limits(block, &self.queries[query].limit, limits);
-                    true
-                })
+                let Some(beside) = self.beside else { return false };
+                beside.limits(block, &self.queries[query].limit, limits);
+                true
             }
             #[inline(always)]
             fn block(&mut self, query: usize, block: usize, mask: u64, _: &[$t; BLOCK]) {
