@@ -9,6 +9,9 @@ use crate::rotation::{Rotation, RotationKind};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
 use scant_tensor_core::kmeans::Nearest;
 
+/// Centroids that are compared with queries at a time.
+const CENTROIDS: usize = 32;
+
 /// Settings that outlive training.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Config {
@@ -186,10 +189,16 @@ impl Model {
         left
     }
 
-    /// The key of each centroid: lists are read in this order.
-    pub(crate) fn list_keys(&self, q: &[f32]) -> Vec<f32> {
-        let mut found = vec![0.0; self.centroids.nrows()];
-        keys(self.config.metric, q, self.centroids.as_standard_layout().as_slice().unwrap_or_default(), &mut found);
+    /// The key of each centroid for each query: lists are read in this order.
+    pub(crate) fn list_keys(&self, queries: &[&[f32]]) -> Vec<Vec<f32>> {
+        let mut found = vec![vec![0.0; self.centroids.nrows()]; queries.len()];
+        let centroids = self.centroids.as_standard_layout();
+        // A tile stays in the first cache while the queries take turns.
+        for (tile, rows) in centroids.as_slice().unwrap_or_default().chunks(CENTROIDS * self.dim).enumerate() {
+            for (q, found) in queries.iter().zip(&mut found) {
+                keys(self.config.metric, q, rows, &mut found[tile * CENTROIDS..]);
+            }
+        }
         found
     }
 }

@@ -153,8 +153,9 @@ impl Index {
         let prepared: Vec<Prepared<'_>> =
             q.as_slice().unwrap_or_default().chunks_exact(self.model.dim).map(|q| self.prepare(q)).collect::<Result<_, _>>()?;
         let mut stops: Vec<(bool, usize, usize, f32)> = vec![];
-        for (i, query) in prepared.iter().enumerate() {
-            let route = self.route(query, k, options, words);
+        let keys = self.model.list_keys(&prepared.iter().map(|query| query.q).collect::<Vec<_>>());
+        for (i, (query, keys)) in prepared.iter().zip(keys).enumerate() {
+            let route = self.route(query, keys, k, options, words);
             // First everyone's nearest list, which brings the k-th key down for all others.
             stops.extend(route.into_iter().enumerate().map(|(rank, (list, base))| (rank > 0, list, i, base)));
         }
@@ -174,9 +175,9 @@ impl Index {
     }
 
     /// The lists that a query visits, the nearest first. With a filter more than `nprobe`, until there are enough matching rows.
-    fn route(&self, query: &Prepared<'_>, k: usize, options: &SearchOptions<'_>, words: &Words<'_>) -> Vec<Stop> {
+    fn route(&self, query: &Prepared<'_>, keys: Vec<f32>, k: usize, options: &SearchOptions<'_>, words: &Words<'_>) -> Vec<Stop> {
         let model = &*self.model;
-        let found = model.list_keys(query.q).into_iter().enumerate();
+        let found = keys.into_iter().enumerate();
         let mut order: Vec<Stop> = found.filter(|(l, _)| self.lists[*l].len() > 0).collect();
         let nearest = |a: &Stop, b: &Stop| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0));
         let nprobe = options.nprobe.unwrap_or(model.config.nprobe).max(1);
