@@ -232,6 +232,20 @@ pub enum Error {
         /// The file.
         file: PathBuf,
     },
+    /// What a worker process said, or did not.
+    #[error("the worker for {shard}: {why}")]
+    Worker {
+        /// The file of its shard.
+        shard: PathBuf,
+        /// What went wrong.
+        why: String,
+    },
+    /// A message of another program, or of a later version.
+    #[error("a message between processes: {what}")]
+    Message {
+        /// What is wrong with it.
+        what: String,
+    },
     /// The caller asked for the end.
     #[error("cancelled")]
     Cancelled,

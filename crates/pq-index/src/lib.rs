@@ -36,6 +36,7 @@ mod cells;
 pub mod cross;
 pub mod cutoff;
 mod error;
+pub mod executor;
 pub mod faiss;
 mod flat;
 mod index;
