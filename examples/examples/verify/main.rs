@@ -25,6 +25,7 @@ mod off_grid;
 mod package;
 mod perplexity;
 mod smollm;
+mod ten_million;
 mod threads;
 
 use std::process::ExitCode;
@@ -167,6 +168,13 @@ const CHECKS: &[Check] = &[
         needs: &[SMOLLM2, CALIBRATION],
         quick: false,
         run: cost::run,
+    },
+    Check {
+        name: "ten-million",
+        says: "an index of 10 million x 128 vectors that stream from a file (5 GB, temporary) is built in under 10 minutes and 3 GiB of memory",
+        needs: &[],
+        quick: false,
+        run: ten_million::run,
     },
 ];
 
