@@ -2,6 +2,7 @@
 
 use super::{Simd, WithSimd};
 use half::{bf16, f16};
+use std::cmp::Ordering;
 
 /// The portable tier.
 #[derive(Clone, Copy, Debug)]
@@ -184,7 +185,7 @@ impl Simd for Scalar {
     }
     #[inline(always)]
     fn not_above(self, a: Self::F, b: Self::F) -> u16 {
-        (0..16).rev().fold(0, |bits, i| bits << 1 | u16::from(!(a[i] > b[i])))
+        (0..16).rev().fold(0, |bits, i| bits << 1 | u16::from(a[i].partial_cmp(&b[i]) != Some(Ordering::Greater)))
     }
     #[inline(always)]
     fn zero_below(self, x: Self::F, limit: Self::F, v: Self::F) -> Self::F {
