@@ -232,6 +232,14 @@ pub enum Error {
         /// The file.
         file: PathBuf,
     },
+    /// Scores of another kind than the index gives.
+    #[error("scores by {asked} are asked of an index by {index}")]
+    MetricMismatch {
+        /// The index's.
+        index: crate::Metric,
+        /// What was asked for.
+        asked: crate::Metric,
+    },
     /// What a worker process said, or did not.
     #[error("the worker for {shard}: {why}")]
     Worker {

@@ -84,7 +84,7 @@ impl Model {
     /// True if look-ups give squared distances by themselves.
     pub(crate) fn by_distance(config: &Config, coder: &Coder) -> bool {
         let splits = match coder {
-            Coder::Product(_) | Coder::Osq(_) => true,
+            Coder::Product(_) | Coder::Anisotropic(_) | Coder::Osq(_) => true,
             Coder::Scalar(_) => !matches!(config.quantizer, QuantizerKind::Scalar { bits: 6 | 8 }),
             _ => false,
         };

@@ -6,9 +6,9 @@ use crate::flat::keys;
 use crate::index::Index;
 use crate::metric::Metric;
 use crate::model::Model;
-use crate::rerank::{Reranker, rerank};
+use crate::rerank::{Reranker, rescore};
 use crate::scan::{Prepared, Rows, Visit, Worth};
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use rayon::prelude::*;
 use scant_tensor_core::retrieve::{Bitmap, Filter, Hit, TopK};
 use scant_tensor_core::scan::{BLOCK, Lut, Tables, Weights};
@@ -84,7 +84,7 @@ impl Index {
         }
         if let (Some(r), Some(allowed)) = (options.rerank, allowed.as_ref().filter(|a| a.count() <= FEW)) {
             let hits: Vec<Hit> = allowed.iter().map(|row| Hit { id: self.ids[row], score: 0.0 }).collect();
-            return (0..q.nrows()).into_par_iter().map(|i| rerank(r.reranker, self.metric(), q.row(i), &hits, k)).collect();
+            return (0..q.nrows()).into_par_iter().map(|i| rescore(r.reranker, self.metric(), q.row(i), &hits, k)).collect();
         }
         let stage = options.rerank.map_or(k, |r| r.candidates.max(k));
         let bounds: Vec<f32> = match options.cutoff.filter(|_| options.rerank.is_none()) {
@@ -96,7 +96,7 @@ impl Index {
             let hits: Vec<Hit> = best.into_sorted().into_iter().map(|(key, id)| Hit { id, score: order.key(key) }).collect();
             match options.rerank {
                 None => Ok(hits),
-                Some(r) => rerank(r.reranker, self.metric(), q.row(i), &hits, k),
+                Some(r) => rescore(r.reranker, self.metric(), q.row(i), &hits, k),
             }
         };
         if options.rerank.is_none() {
@@ -200,8 +200,7 @@ impl Index {
                 visited
             });
         }
-        let adds_list = model.coder.as_ref().is_some_and(|c| model.config.residual && !Model::by_distance(&model.config, c));
-        if !adds_list {
+        if !self.adds_list() {
             order.iter_mut().for_each(|(_, base)| *base = query.base);
         }
         order
@@ -289,6 +288,35 @@ impl Index {
                 }
             }
         }
+    }
+
+    /// The keys of rows, each a list and a place in it.
+    pub(crate) fn keys_at(&self, q: ArrayView1<'_, f32>, places: &[(u32, u32)]) -> Result<Vec<f32>, Error> {
+        let mut rotated = q.to_owned().insert_axis(Axis(0));
+        self.model.admit(rotated.view_mut(), 0)?;
+        let q = rotated.as_slice().unwrap_or_default();
+        let query = self.prepare(q)?;
+        let bases = if self.adds_list() { self.model.list_keys(&[q]).concat() } else { vec![query.base; self.lists.len()] };
+        let key = |(list, place): &(u32, u32)| {
+            let (base, list, place) = (bases[*list as usize], &self.lists[*list as usize], *place as usize);
+            let worth = match &query.worth {
+                Worth::Whole => {
+                    let mut key = [0.0];
+                    keys(self.metric(), q, &list.full[place * self.model.dim..][..self.model.dim], &mut key);
+                    return key[0];
+                }
+                Worth::Tables(lut, _) => lut.score(&list.codes, place),
+                Worth::Linear(weights) => weights.score(&list.codes, place),
+            };
+            list.key(place, worth, query.sum, base)
+        };
+        Ok(places.iter().map(key).collect())
+    }
+
+    /// Whether a list's own key is part of the keys of its rows.
+    fn adds_list(&self) -> bool {
+        let model = &*self.model;
+        model.coder.as_ref().is_some_and(|c| model.config.residual && !Model::by_distance(&model.config, c))
     }
 
     /// The centroids' keys are a search too: how balanced lists are, as [`imbalance`](scant_tensor_core::kmeans::Clusters::imbalance).
