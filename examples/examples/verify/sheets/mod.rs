@@ -1,0 +1,4 @@
+//! What is stated of sheets as short texts.
+
+pub(crate) mod books;
+pub(crate) mod saus;
