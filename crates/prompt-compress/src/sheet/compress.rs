@@ -4,7 +4,7 @@ use super::address::Range;
 use super::entries::{Index, Regions, Typing};
 use super::grid::Sheet;
 use super::tables::{Layout, find_tables};
-use super::vanilla::Plain;
+use super::vanilla::{MAX_TEXT, Plain};
 use super::view::{AxisMap, Values, View, bounds, original};
 use crate::{Error, TokenCounter};
 use std::fmt;
@@ -74,6 +74,9 @@ pub enum Warning {
         cells: u64,
     },
 }
+
+/// Bytes that no token has more of: the longest of common vocabularies are runs of 128 spaces.
+const TOKEN_BYTES: u64 = 128;
 
 /// Compresses sheets.
 ///
@@ -185,7 +188,9 @@ impl SheetCompressor {
         }
         for (form, full) in candidates {
             let view = if full { &whole } else { &anchored };
-            let text = match self.text(view, form) {
+            // A text of more bytes has more tokens.
+            let cap = best.as_ref().map_or(MAX_TEXT, |b| MAX_TEXT.min(TOKEN_BYTES.saturating_mul(b.0 as u64)));
+            let text = match self.text(view, form, cap) {
                 Err(Error::TooManyCells { n, .. }) if self.forms.len() > 1 => {
                     let warning = Warning::VanillaTooLarge { cells: n };
                     if !warnings.contains(&warning) {
@@ -204,8 +209,8 @@ impl SheetCompressor {
         }
         let Some((tokens, form, full, text)) = best else {
             // Every form was vanilla text that is too large.
-            self.text(&anchored, self.forms[0])?;
-            return Err(Error::TextTooLong { sheet: sheet.name().to_owned(), cap: super::vanilla::MAX_TEXT });
+            self.text(&anchored, self.forms[0], MAX_TEXT)?;
+            return Err(Error::TextTooLong { sheet: sheet.name().to_owned(), cap: MAX_TEXT });
         };
         let View { rows, cols, .. } = if full { whole } else { anchored };
         Ok(Compressed { text, form, rows, cols, tables: layout.tables, tokens, warnings })
@@ -217,7 +222,7 @@ impl SheetCompressor {
     /// The text would go through more than 50 million cells or be larger than 1 GiB.
     pub fn vanilla_tokens(&self, sheet: &Sheet, counter: &dyn TokenCounter) -> Result<usize, Error> {
         let plain = SheetCompressor { formats: false, ..self.clone() };
-        Ok(counter.count(&plain.text(&View::whole(sheet, self.values), Form::Vanilla)?))
+        Ok(counter.count(&plain.text(&View::whole(sheet, self.values), Form::Vanilla, MAX_TEXT)?))
     }
 
     /// A range of the sheet as vanilla text, with original addresses.
@@ -226,7 +231,7 @@ impl SheetCompressor {
     /// It has more than 50 million cells, or the text would be larger than 1 GiB.
     pub fn vanilla(&self, sheet: &Sheet, range: &Range) -> Result<String, Error> {
         let view = View::whole(sheet, self.values);
-        Plain { view: &view, range: *range, formats: self.formats, empty: true }.text(|_, _, _| false)
+        Plain { view: &view, range: *range, formats: self.formats, empty: true, cap: MAX_TEXT }.text(|_, _, _| false)
     }
 
     /// What is kept of a sheet.
@@ -261,9 +266,9 @@ impl SheetCompressor {
         view
     }
 
-    fn text(&self, view: &View<'_>, form: Form) -> Result<String, Error> {
+    fn text(&self, view: &View<'_>, form: Form, cap: u64) -> Result<String, Error> {
         let Some(range) = view.range() else { return Ok(String::new()) };
-        let plain = |empty| Plain { view, range, formats: self.formats, empty };
+        let plain = |empty| Plain { view, range, formats: self.formats, empty, cap };
         if form == Form::Vanilla {
             return plain(true).text(|_, _, _| false);
         }

@@ -19,6 +19,8 @@ pub(crate) struct Plain<'a> {
     pub(crate) formats: bool,
     /// Whether empty cells are written.
     pub(crate) empty: bool,
+    /// Bytes that the text may have.
+    pub(crate) cap: u64,
 }
 
 impl Plain<'_> {
@@ -29,11 +31,11 @@ impl Plain<'_> {
             let what = format!("the plain text of sheet `{}`", self.view.sheet.name());
             return Err(Error::TooManyCells { what, n: self.range.area(), cap: MAX_CELLS });
         }
-        let mut text = Text::new(self.view.sheet, MAX_TEXT);
+        let mut text = Text::new(self.view.sheet, self.cap);
         let (mut row, mut col, mut value, mut failed) = (top, left, String::new(), None);
         // The cells that are there, and between them the empty ones.
         let fill = |text: &mut Text<'_>, row: &mut u32, col: &mut u32, to: (u32, u32)| {
-            while (*row, *col) < to {
+            while (*row, *col) < to && text.check().is_ok() {
                 if *col > right {
                     text.out.push('\n');
                     (*row, *col) = (*row + 1, left);

@@ -36,14 +36,14 @@ impl Worksheet<'_> {
     pub(super) fn read(mut self, name: String, text: &str) -> Result<Sheet, Error> {
         let mut sheet = Sheet::empty(name, Arc::default(), Arc::default());
         let mut xml = Xml::new(self.part, text);
-        // Where the next cell is if it does not say.
-        let mut next = Address { row: 0, col: 0 };
+        // Where the next cell is if it does not say, and the number of the last row, from 1.
+        let (mut next, mut row) = (Address { row: 0, col: 0 }, 0);
         let (mut value, mut formula) = (String::new(), String::new());
         while let Some(event) = xml.next()? {
             let Event::Start(e) = &event else { continue };
             match e.local_name().as_ref() {
                 "row" => {
-                    let row = xml.number::<u32>(e, "r")?.unwrap_or(next.row + 1);
+                    row = xml.number::<u32>(e, "r")?.unwrap_or(row + 1);
                     if row == 0 || row > MAX_ROWS {
                         return Err(xml.bad_ref(&format!("row {row}")));
                     }
@@ -141,6 +141,11 @@ impl Worksheet<'_> {
             let Some(&id) = id else { return Err(xml.bad_ref(&format!("shared string {value} of {}", self.shared.len()))) };
             sheet.push_raw(at, Kind::Text, id, style);
             return Ok(at);
+        }
+        if value.is_empty() && !formula.is_empty() {
+            // Nobody has computed it yet.
+            value.push('=');
+            value.push_str(formula);
         }
         let text = unescape(value);
         let value = match kind {
