@@ -25,9 +25,9 @@ pub enum Slices {
 /// let compressor = SheetCompressor::new();
 /// let mut chain = Chain::new(&compressor, &book.sheets()[0], "How many people live in Fenn?", &Guess)?;
 ///
-/// let model = |prompt: &str| if prompt.contains("800") { "B3" } else { "The table is A1:B3." };
-/// while let Some(prompt) = chain.next_prompt()? {
-///     chain.feed(model(&prompt))?;
+/// let mut model = ["The table is A1:B3.", "B3"].into_iter();
+/// while let Some(_prompt) = chain.next_prompt()? {
+///     chain.feed(model.next().unwrap())?;
 /// }
 /// assert_eq!(chain.table().unwrap().to_string(), "A1:B3");
 /// assert_eq!(chain.answer(), Some("B3"));

@@ -36,7 +36,7 @@ pub(crate) fn rectangles(cells: &mut [(u32, u32)]) -> Vec<Range> {
 /// Bounding boxes of the connected parts (cells that share an edge) of a set of cells, in the order of [`rectangles`].
 pub(crate) fn boxes(cells: &mut [(u32, u32)]) -> Vec<Range> {
     // Each run is a node; nodes of neighbouring columns that overlap in rows are one part.
-    let (mut parent, mut hulls): (Vec<usize>, Vec<Range>) = (vec![], vec![]);
+    let mut parent: Vec<usize> = vec![];
     fn root(parent: &mut [usize], mut i: usize) -> usize {
         while parent[i] != i {
             parent[i] = parent[parent[i]];
@@ -45,30 +45,30 @@ pub(crate) fn boxes(cells: &mut [(u32, u32)]) -> Vec<Range> {
         i
     }
     let mut last: std::ops::Range<usize> = 0..0;
-    let mut runs_all: Vec<Range> = vec![];
+    let mut all: Vec<Range> = vec![];
     for_each_column(cells, |runs| {
-        let first = runs_all.len();
+        let first = all.len();
         let mut o = last.start;
         for run in runs.iter() {
-            let id = runs_all.len();
-            runs_all.push(*run);
+            let id = all.len();
+            all.push(*run);
             parent.push(id);
-            while o < last.end && runs_all[o].bottom < run.top {
+            while o < last.end && all[o].bottom < run.top {
                 o += 1;
             }
             let mut p = o;
-            while p < last.end && runs_all[p].top <= run.bottom && runs_all[p].right + 1 == run.left {
+            while p < last.end && all[p].top <= run.bottom && all[p].right + 1 == run.left {
                 let (a, b) = (root(&mut parent, p), root(&mut parent, id));
                 parent[a.max(b)] = a.min(b);
                 p += 1;
             }
         }
-        last = first..runs_all.len();
+        last = first..all.len();
     });
-    hulls.clone_from(&runs_all);
-    for i in 0..parent.len() {
+    let mut hulls = all.clone();
+    for (i, run) in all.iter().enumerate() {
         let r = root(&mut parent, i);
-        hulls[r] = hulls[r].hull(&runs_all[i]);
+        hulls[r] = hulls[r].hull(run);
     }
     let mut found: Vec<Range> = (0..parent.len()).filter(|&i| parent[i] == i).map(|i| hulls[i]).collect();
     found.sort_unstable();

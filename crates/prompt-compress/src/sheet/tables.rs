@@ -78,7 +78,7 @@ pub fn find_tables(sheet: &Sheet) -> Layout {
 pub fn header_rows(sheet: &Sheet, table: &Range) -> u32 {
     let marks = Marks::new_in(sheet, table);
     let rows = marks.stats(table);
-    let body = rows.iter().skip(1).find(|r| !r.is_text() && !(r.styled == r.n && r.n > 1));
+    let body = rows.iter().skip(1).find(|r| !r.is_text() && (r.n == 1 || r.styled < r.n));
     match body {
         Some(body) if body.row - table.top <= table.height() / 2 => body.row - table.top,
         _ => 1,

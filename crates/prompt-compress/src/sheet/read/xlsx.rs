@@ -152,16 +152,22 @@ fn shared_strings(part: &str, text: &str, strings: &mut Strings) -> Result<Vec<u
 
 /// The texts `t` inside an element that has just begun, up to its end.
 pub(super) fn rich_text(xml: &mut Xml<'_>, element: &str, out: &mut String) -> Result<(), Error> {
-    let mut phonetic = 0;
+    let (mut phonetic, mut text) = (0u32, String::new());
     while let Some(event) = xml.next()? {
         match &event {
             Event::Start(e) => match e.local_name().as_ref() {
-                "t" if phonetic == 0 => xml.text("", out)?,
+                "t" if phonetic == 0 => {
+                    // Spaces at the ends count only where the file says so.
+                    let kept = xml.attr(e, "space")?.as_deref() == Some("preserve");
+                    text.clear();
+                    xml.text("", &mut text)?;
+                    out.push_str(if kept { &text } else { text.trim_matches([' ', '\t', '\r', '\n']) });
+                }
                 "rPh" => phonetic += 1,
                 _ => {}
             },
             Event::End(e) => match e.local_name().as_ref() {
-                "rPh" => phonetic -= 1,
+                "rPh" => phonetic = phonetic.saturating_sub(1),
                 name if name == element => break,
                 _ => {}
             },

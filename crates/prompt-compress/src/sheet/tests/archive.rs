@@ -7,8 +7,8 @@ pub(crate) fn zip(parts: &[(&str, &[u8])]) -> Vec<u8> {
     let (mut file, mut directory) = (vec![], vec![]);
     for (name, content) in parts {
         let mut packer = flate2::write::DeflateEncoder::new(vec![], flate2::Compression::new(6));
-        packer.write_all(content).unwrap();
-        let packed = packer.finish().unwrap();
+        packer.write_all(content).expect("a vector takes everything");
+        let packed = packer.finish().expect("a vector takes everything");
         let mut crc = flate2::Crc::new();
         crc.update(content);
         let offset = file.len() as u32;

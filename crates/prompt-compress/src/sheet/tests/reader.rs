@@ -12,7 +12,7 @@ fn one(sheet: &str, strings: &str, styles: &str, properties: &str) -> Workbook {
 
 #[test]
 fn values_of_every_type() {
-    let strings = r#"<si><t>plain</t></si><si><r><rPr><b/></rPr><t>rich </t></r><r><t xml:space="preserve">text &amp; more</t></r>
+    let strings = r#"<si><t>plain</t></si><si><r><rPr><b/></rPr><t xml:space="preserve">rich </t></r><r><t> text &amp; more </t></r>
         <rPh sb="0" eb="1"><t>phonetic</t></rPh></si><si><t>tab_x0009_</t></si>"#;
     let sheet = r#"<dimension ref="A1:XFD1048576"/><sheetData><row r="1">
         <c r="A1" t="s"><v>0</v></c><c r="B1" t="s"><v>1</v></c><c t="s"><v>2</v></c><c r="D1"><v>-1.5e3</v></c></row>
