@@ -4,3 +4,10 @@
 mod error;
 
 pub use error::Error;
+
+mod count;
+pub mod sheet;
+
+#[cfg(feature = "tiktoken")]
+pub use count::Tiktoken;
+pub use count::{Guess, TokenCounter};
