@@ -1,6 +1,21 @@
 //! Fewer tokens from text, tables and passages, in process on a CPU.
+//!
+//! [`lingua`] deletes the words that a token classifier finds least worth keeping. [`guard`] finds what must survive, [`Account`] says what it
+//! brought. [`measure`] compares texts by their compressed lengths.
 #![forbid(unsafe_code)]
 
 mod error;
 
 pub use error::Error;
+
+mod account;
+mod count;
+pub mod guard;
+pub mod lingua;
+pub mod measure;
+
+pub use account::{Account, Compressed, Span, Warning};
+#[cfg(feature = "tiktoken")]
+pub use count::Tiktoken;
+pub use count::{Guess, TokenCounter};
+pub use guard::Guard;
