@@ -3,16 +3,9 @@
 use super::classifier::checked;
 use super::percentile::{Number, percentile};
 use super::{Lingua, WINDOW, WordScore};
-use crate::{Account, Compressed, Error, Span, Warning};
+use crate::words::{Piece, apart, join, protect};
+use crate::{Account, Compressed, Error, Warning};
 use std::ops::Range;
-
-/// A word of the source.
-struct Piece {
-    range: Range<usize>,
-    score: f32,
-    /// Kept whatever its score.
-    protected: bool,
-}
 
 impl Lingua<'_> {
     /// Compresses one text. Words are pieces of the source, with a space or line break where the source has one or where words between were dropped.
@@ -71,15 +64,7 @@ impl Lingua<'_> {
             let digits = text.char_indices().filter(|(_, c)| super::vocabulary::is_decimal(*c));
             ranges.extend(digits.map(|(at, c)| at..at + c.len_utf8()));
         }
-        ranges.sort_unstable_by_key(|r| (r.start, r.end));
-        let mut apart: Vec<Range<usize>> = vec![];
-        for range in ranges {
-            match apart.last_mut().filter(|r| range.start < r.end) {
-                Some(last) => last.end = last.end.max(range.end),
-                None => apart.push(range),
-            }
-        }
-        apart
+        apart(ranges)
     }
 
     /// The words of a window, in the source's bytes.
@@ -104,45 +89,7 @@ impl Lingua<'_> {
             }
         }
         pieces.retain(|p| text.get(p.range.clone()).is_some_and(|s| !s.is_empty()));
-        for piece in &mut pieces {
-            let i = protected.partition_point(|r| r.end <= piece.range.start);
-            piece.protected = protected.get(i).is_some_and(|r| r.start < piece.range.end);
-        }
+        protect(&mut pieces, protected);
         pieces
     }
-}
-
-/// The kept words with what lies between them, and what became of every byte.
-fn join(text: &str, words: &[Piece], keep: &[bool], protected: &[Range<usize>]) -> (String, Vec<Span>) {
-    let mut out = String::with_capacity(text.len());
-    let mut spans: Vec<Span> = Vec::with_capacity(words.len() + 1);
-    // Where the last kept word ends in the source, and the last word of any kind.
-    let (mut kept_to, mut seen_to) = (0, 0);
-    for (word, keep) in words.iter().zip(keep) {
-        let source = seen_to..word.range.end.max(seen_to);
-        let start = out.len();
-        if *keep {
-            let gap = &text[kept_to..word.range.start.max(kept_to)];
-            let i = protected.partition_point(|r| r.end <= kept_to);
-            let whole = kept_to == seen_to && protected.get(i).is_some_and(|r| r.start < kept_to && word.range.start < r.end);
-            if whole {
-                out.push_str(gap);
-            } else if out.is_empty() || gap.is_empty() {
-                // Nothing between.
-            } else if gap.contains('\n') {
-                out.push('\n');
-            } else {
-                out.push(' ');
-            }
-            out.push_str(&text[word.range.start.max(kept_to)..source.end]);
-            kept_to = source.end;
-        }
-        seen_to = source.end;
-        spans.push(Span { source, output: start..out.len(), kept: *keep, score: word.score });
-    }
-    if seen_to < text.len() {
-        let end = out.len();
-        spans.push(Span { source: seen_to..text.len(), output: end..end, kept: false, score: 0.0 });
-    }
-    (out, spans)
 }

@@ -23,7 +23,7 @@ mod compat;
 mod correct;
 #[cfg(feature = "encoder")]
 mod encoder;
-mod percentile;
+pub(crate) mod percentile;
 #[cfg(test)]
 mod tests;
 mod vocabulary;
