@@ -64,7 +64,9 @@ impl WordVectors {
             mean.iter_mut().zip(*v).for_each(|(m, x)| *m += f64::from(*x) / known as f64);
         }
         let moved = |v: &Option<&[f32]>| match v {
-            Some(v) if known > 1 => (mean.iter().zip(*v).map(|(m, x)| (m - f64::from(*x)).powi(2)).sum::<f64>().sqrt() / (known - 1) as f64) as f32,
+            Some(v) if known > 1 => {
+                (mean.iter().zip(*v).map(|(m, x)| (m - f64::from(*x)).powi(2)).sum::<f64>().sqrt() / (known - 1) as f64) as f32
+            }
             Some(_) => f32::MAX,
             None => 0.0,
         };
@@ -99,7 +101,8 @@ impl SemanticParams {
             if rows.nrows() != texts.len() {
                 return Err(Error::ProbLength { sequence: 0, want: texts.len(), got: rows.nrows() });
             }
-            let distance = |a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>| a.iter().zip(b).map(|(x, y)| (x - y).powi(2)).sum::<f32>().sqrt();
+            let distance =
+                |a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>| a.iter().zip(b).map(|(x, y)| (x - y).powi(2)).sum::<f32>().sqrt();
             Ok((1..texts.len()).map(|i| distance(rows.row(0), rows.row(i))).collect())
         })
     }

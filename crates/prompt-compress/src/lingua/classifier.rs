@@ -27,7 +27,8 @@ impl TokenClassifier for Recorded {
     fn keep_probs(&self, sequences: &[Vec<u32>]) -> Result<Vec<Vec<f32>>, Error> {
         let missing = |ids: &Vec<u32>| Error::Backend {
             backend: "recorded classifier",
-            source: format!("nothing was recorded for the sequence of {} ids that begins with {:?}", ids.len(), &ids[..ids.len().min(8)]).into(),
+            source: format!("nothing was recorded for the sequence of {} ids that begins with {:?}", ids.len(), &ids[..ids.len().min(8)])
+                .into(),
         };
         sequences.iter().map(|ids| self.0.get(ids).cloned().ok_or_else(|| missing(ids))).collect()
     }

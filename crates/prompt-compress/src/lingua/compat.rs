@@ -273,7 +273,9 @@ impl Lingua<'_> {
     }
 
     fn label(&self, word: &Word<'_>) -> String {
-        word.text(self.vocabulary).trim_start_matches(if self.vocabulary.family() == super::Family::SentencePiece { "▁" } else { "\0" }).to_owned()
+        word.text(self.vocabulary)
+            .trim_start_matches(if self.vocabulary.family() == super::Family::SentencePiece { "▁" } else { "\0" })
+            .to_owned()
     }
 
     /// Which words of a chunk stay.

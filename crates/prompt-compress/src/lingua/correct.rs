@@ -36,7 +36,8 @@ impl Lingua<'_> {
         let (mut asked, mut forced) = (0.0, 0);
         for (window, probs) in windows.iter().zip(&probs) {
             let pieces = self.pieces(text, &tokens[window.clone()], &probs[1..probs.len() - 1], &protected);
-            let counts: Vec<u32> = pieces.iter().map(|p| u32::try_from(self.counter.count(&text[p.range.clone()])).unwrap_or(u32::MAX)).collect();
+            let counts: Vec<u32> =
+                pieces.iter().map(|p| u32::try_from(self.counter.count(&text[p.range.clone()])).unwrap_or(u32::MAX)).collect();
             asked += counts.iter().map(|c| f64::from(*c)).sum::<f64>() * rate;
             forced += pieces.iter().zip(&counts).filter(|(p, _)| p.protected).map(|(_, c)| u64::from(*c)).sum::<u64>();
             let score = |p: &Piece| Number::narrow(if p.protected { 1.0 } else { p.score.min(1.0 - f32::EPSILON) });
@@ -74,7 +75,8 @@ impl Lingua<'_> {
         for (token, prob) in tokens.iter().zip(probs) {
             let range = token.start as usize..token.end as usize;
             // Tokens of the same bytes (a character in several pieces) belong together, as does what continues a word without white space before it.
-            let continues = pieces.last().is_some_and(|p| range.start < p.range.end || (range.start == p.range.end && !self.rule(token.id).begins));
+            let continues =
+                pieces.last().is_some_and(|p| range.start < p.range.end || (range.start == p.range.end && !self.rule(token.id).begins));
             if !continues || pieces.is_empty() {
                 (sum, n) = (0.0, 0);
                 pieces.push(Piece { range: range.clone(), score: *prob, protected: false });

@@ -21,8 +21,6 @@
 mod classifier;
 mod compat;
 mod correct;
-#[cfg(feature = "encoder")]
-mod encoder;
 pub(crate) mod percentile;
 #[cfg(test)]
 mod tests;
@@ -32,8 +30,6 @@ use crate::{Error, Guard, TokenCounter};
 
 pub use classifier::{Hashed, Recorded, TokenClassifier};
 pub use compat::{ContextFilter, Record};
-#[cfg(feature = "encoder")]
-pub use encoder::EncoderClassifier;
 pub use vocabulary::{Family, Vocabulary};
 
 /// Tokens of a window with the two around them.
@@ -148,7 +144,11 @@ impl<'a> Lingua<'a> {
             return Err(Error::Parameter { name: "force_tokens", value, must: "a list of at most 100" });
         }
         if let Some(empty) = params.force_tokens.iter().position(String::is_empty) {
-            return Err(Error::Parameter { name: "force_tokens", value: format!("empty at {empty}"), must: "texts with something in them" });
+            return Err(Error::Parameter {
+                name: "force_tokens",
+                value: format!("empty at {empty}"),
+                must: "texts with something in them",
+            });
         }
         let mut mapped: Vec<usize> = vec![];
         for (i, token) in params.force_tokens.iter().enumerate() {
@@ -204,7 +204,8 @@ impl<'a> Lingua<'a> {
 /// A small WordPiece vocabulary for the example.
 #[doc(hidden)]
 pub fn doc_vocabulary() -> String {
-    let words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "sat", "on", "mat", "and", "saw", "mice", "4", "##2", ".", "!", "##s"];
+    let words =
+        ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "sat", "on", "mat", "and", "saw", "mice", "4", "##2", ".", "!", "##s"];
     let vocabulary: Vec<String> = words.iter().enumerate().map(|(i, w)| format!("\"{w}\": {i}")).collect();
     format!(
         r###"{{"version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,

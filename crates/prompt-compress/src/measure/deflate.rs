@@ -143,7 +143,16 @@ impl Deflate {
             self.parse::<true>(&buffer, &mut parsed, false);
             self.forget(&buffer, state.at);
         } else {
-            parsed = State { at: 0, block_start: 0, base: 0, length: MIN - 1, start: 0, pending: false, histogram: Histogram::default(), bits: 0 };
+            parsed = State {
+                at: 0,
+                block_start: 0,
+                base: 0,
+                length: MIN - 1,
+                start: 0,
+                pending: false,
+                histogram: Histogram::default(),
+                bits: 0,
+            };
             self.head.fill(0);
             self.prev.resize(WINDOW, 0);
             if self.lazy {
