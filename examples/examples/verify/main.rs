@@ -6,7 +6,8 @@
 //! SCANT_DATA=folder cargo run --release -p scant-examples --example verify -- quick
 //! ```
 //!
-//! `SCANT_DATA` names a folder with `wikitext-2/`, `stories260k/`, `cranfield/`, `vaswani/`, `cisi/`, `lambada/`, `boolq/`, `reference/`, `xlsx/`, `saus/` and `models/`
+//! `SCANT_DATA` names a folder with `wikitext-2/`, `stories260k/`, `cranfield/`, `vaswani/`, `cisi/`, `lambada/`, `boolq/`, `dna/`, `gsm8k/`,
+//! `tinyshakespeare/`, `xlsx/`, `saus/`, `reference/` and `models/`
 //! (`smollm2-135m.gguf`, `gemma-3-270m-q4_k_m.gguf`, and `minilm/` and `splade-tiny/` as Hugging Face has them).
 //! A check whose files are missing fails; `quick` runs the short ones whose files are there, and wants at least one.
 #![expect(clippy::print_stdout, reason = "a program that prints what it finds")]
@@ -24,6 +25,7 @@ mod lambada;
 mod off_grid;
 mod package;
 mod perplexity;
+mod prompt;
 mod sheets;
 mod smollm;
 mod ten_million;
@@ -199,6 +201,27 @@ const CHECKS: &[Check] = &[
         run: sheets::million::run,
     },
     Check {
+        name: "lingua",
+        says: "LLMLingua-2's decisions are those of the public Python package on 2,200 passages and two vocabularies, given the same probabilities",
+        needs: &[BOOLQ],
+        quick: false,
+        run: prompt::lingua,
+    },
+    Check {
+        name: "dna",
+        says: "the nearest gene by gzip's lengths has the right family for 98 % of the chimpanzee's and 97 % of the dog's sequences",
+        needs: &["dna/chimp_data.txt", "dna/dog_data.txt"],
+        quick: false,
+        run: prompt::dna,
+    },
+    Check {
+        name: "zipfit",
+        says: "of a pool of plays, articles and word problems, 95 % of the best tenth for plays are plays",
+        needs: &["tinyshakespeare/input.txt", CALIBRATION, "gsm8k/train.jsonl"],
+        quick: false,
+        run: prompt::zipfit,
+    },
+    Check {
         name: "gptq-cost",
         says: "GPTQ of SmolLM2 on 128 x 512 tokens takes under 10 minutes and 3 times its f32 size",
         needs: &[SMOLLM2, CALIBRATION],
@@ -223,7 +246,7 @@ fn main() -> ExitCode {
             println!("  {:18} {}{}{needs}", check.name, check.says, if check.quick { " (quick)" } else { "" });
         }
         println!(
-            "\nFiles in brackets are looked for below the folder SCANT_DATA. `gguf`, `written` and `faiss` run SCANT_PYTHON (default python3)."
+            "\nFiles in brackets are looked for below the folder SCANT_DATA. `gguf`, `written`, `faiss` and `lingua` run SCANT_PYTHON (default python3)."
         );
         return ExitCode::SUCCESS;
     }

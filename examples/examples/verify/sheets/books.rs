@@ -80,10 +80,11 @@ pub(crate) fn run() -> Result<()> {
             return Err(format!("{} grew from {} to {} tokens", t.name, t.vanilla, t.auto).into());
         }
     }
-    let groups: [(&str, &dyn Fn(&Tokens) -> bool); 3] = [
-        ("fewer than 50 cells", &|t| t.cells < 50),
-        ("50 cells and more", &|t| t.cells >= 50),
-        ("more than 8,000 tokens", &|t| t.vanilla > 8000),
+    type Group = (&'static str, fn(&Tokens) -> bool);
+    let groups: [Group; 3] = [
+        ("fewer than 50 cells", |t| t.cells < 50),
+        ("50 cells and more", |t| t.cells >= 50),
+        ("more than 8,000 tokens", |t| t.vanilla > 8000),
     ];
     let mut last = [0.0; 2];
     for (what, group) in groups {
