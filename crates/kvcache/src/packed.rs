@@ -153,7 +153,7 @@ impl Packed {
         let table = if self.rounding == Rounding::Normal { Some(self.table()) } else { None };
         match self.groups {
             Groups::OfLanes(g) => {
-                let g = g.next_multiple_of(PANEL) / PANEL;
+                let g = g.div_ceil(PANEL);
                 for group in panels.start / g..panels.end.div_ceil(g) {
                     let scale = self.scale[group * deep..][..deep].as_chunks::<16>().0;
                     let middle = self.middle.get(group * deep..).unwrap_or(&[]).as_chunks::<16>().0;
@@ -186,7 +186,7 @@ impl Packed {
                 for r in 0..R {
                     digits[r].set(s, &x[r][..deep]);
                 }
-                let blocks = g.next_multiple_of(BLOCK) / BLOCK;
+                let blocks = g.div_ceil(BLOCK);
                 for panel in panels {
                     let mut acc = [s.splat(0.0); R];
                     for (j, codes) in self.panel(panel).chunks(blocks * block_bytes(self.bits)).enumerate() {

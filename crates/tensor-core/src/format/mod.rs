@@ -3,14 +3,18 @@
 pub mod codes;
 mod dense;
 mod grid;
+mod low_rank;
 mod palette;
 mod persist;
+mod pivoted;
 mod stat;
 
 pub use dense::{Dense, DenseType};
 pub use grid::{Grid, GridSpec, Offset, RowOffset};
+pub use low_rank::LowRank;
 pub use palette::Palette;
 pub use persist::{MatrixDescriptor, OffsetKind, SiteDescriptor, StatKind, StepKind, TermDescriptor};
+pub use pivoted::Pivoted;
 pub use stat::{RowStat, Stat};
 
 pub(crate) use codes::{block_bytes, values};
