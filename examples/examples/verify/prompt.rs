@@ -129,46 +129,49 @@ fn compare(folder: &Path, passages: &[String]) -> Result<()> {
 }
 
 /// The paper's protocol on one species: a fifth of the sequences, drawn with a seed, by their nearest of the others.
+/// The paper pools the species, a fifth for questions. The human's genes, which were the most of its references, are not public with these files.
 pub(crate) fn dna() -> Result<()> {
-    for (species, least) in [("chimp", 0.98), ("dog", 0.97)] {
-        let text = std::fs::read_to_string(real(&format!("dna/{species}_data.txt"))?)?;
-        let mut rows: Vec<(&[u8], &str)> =
-            text.lines().skip(1).filter_map(|l| l.split_once('\t')).map(|(s, c)| (s.as_bytes(), c.trim())).collect();
-        let mut state = 42u64;
-        for i in (1..rows.len()).rev() {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            rows.swap(i, ((state >> 33) % (i as u64 + 1)) as usize);
-        }
-        let (queries, references) = rows.split_at(rows.len().div_ceil(5));
-        let reference_texts: Vec<&[u8]> = references.iter().map(|r| r.0).collect();
-        let query_texts: Vec<&[u8]> = queries.iter().map(|r| r.0).collect();
-        let nearest = Nearest::new(9, Container::Gzip, b" ", &reference_texts)?;
-        let mut all = vec![];
-        for slack in [None, Some(0.01)] {
-            let start = Instant::now();
-            let found = nearest.find_all(&query_texts, slack)?;
-            let seconds = start.elapsed().as_secs_f64();
-            let right = found.iter().zip(queries).filter(|(n, q)| references[n.index].1 == q.1).count();
-            let accuracy = right as f64 / queries.len() as f64;
-            let compared: usize = found.iter().map(|n| n.compared).sum();
-            let name = slack.map_or("every pair".to_owned(), |s| format!("pruned, slack {s}"));
-            println!(
-                "{species}, gzip 9, {name}: {right} of {} right, accuracy {accuracy:.4}; {compared} pairs in {seconds:.2} s, {:.1} us a pair",
-                queries.len(),
-                1e6 * seconds / compared as f64
-            );
-            if accuracy < least {
-                return Err(format!("{species}: accuracy {accuracy:.4}, stated is {least}").into());
-            }
-            all.push(found);
-        }
-        let agree = all[0].iter().zip(&all[1]).filter(|(a, b)| references[a.index].1 == references[b.index].1).count();
-        println!("{species}: pruned and unpruned labels agree on {agree} of {}", queries.len());
-        if (agree as f64) < 0.999 * queries.len() as f64 {
-            return Err("pruning changed labels".into());
-        }
+    const SPECIES: [(&str, f64); 2] = [("chimp", 0.98), ("dog", 0.97)];
+    let texts = SPECIES.map(|(species, _)| real(&format!("dna/{species}_data.txt")).and_then(|path| Ok(std::fs::read_to_string(path)?)));
+    let texts = texts.into_iter().collect::<Result<Vec<_>>>()?;
+    let mut rows: Vec<(&[u8], &str, usize)> = vec![];
+    for (species, text) in texts.iter().enumerate() {
+        rows.extend(text.lines().skip(1).filter_map(|l| l.split_once('\t')).map(|(s, class)| (s.as_bytes(), class.trim(), species)));
     }
-    Ok(())
+    let mut state = 42u64;
+    for i in (1..rows.len()).rev() {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        rows.swap(i, ((state >> 33) % (i as u64 + 1)) as usize);
+    }
+    let (queries, references) = rows.split_at(rows.len().div_ceil(5));
+    let reference_texts: Vec<&[u8]> = references.iter().map(|r| r.0).collect();
+    let query_texts: Vec<&[u8]> = queries.iter().map(|r| r.0).collect();
+    let nearest = Nearest::new(9, Container::Gzip, b" ", &reference_texts)?;
+    let (mut all, mut low) = (vec![], vec![]);
+    for slack in [None, Some(0.01)] {
+        let start = Instant::now();
+        let found = nearest.find_all(&query_texts, slack)?;
+        let seconds = start.elapsed().as_secs_f64();
+        let compared: usize = found.iter().map(|n| n.compared).sum();
+        let name = slack.map_or("every pair".to_owned(), |s| format!("pruned, slack {s}"));
+        println!("   gzip 9, {name}: {compared} pairs in {seconds:.2} s, {:.1} us a pair", 1e6 * seconds / compared as f64);
+        for (species, (name, least)) in SPECIES.iter().enumerate() {
+            let of = || found.iter().zip(queries).filter(|(_, q)| q.2 == species);
+            let right = of().filter(|(n, q)| references[n.index].1 == q.1).count();
+            let accuracy = right as f64 / of().count() as f64;
+            println!("   {name}: {right} of {} right, accuracy {accuracy:.4}", of().count());
+            if accuracy < *least && slack.is_none() {
+                low.push(format!("{name}: accuracy {accuracy:.4}, stated is {least}"));
+            }
+        }
+        all.push(found);
+    }
+    let agree = all[0].iter().zip(&all[1]).filter(|(a, b)| references[a.index].1 == references[b.index].1).count();
+    println!("   pruned and unpruned labels agree on {agree} of {}", queries.len());
+    if (agree as f64) < 0.999 * queries.len() as f64 {
+        low.push("pruning changed labels".to_owned());
+    }
+    if low.is_empty() { Ok(()) } else { Err(low.join("; ").into()) }
 }
 
 /// A pool of three kinds of text, of which the target is one: pieces of plays, of encyclopedia articles, of word problems.
