@@ -120,6 +120,13 @@ struct Slot {
 }
 
 const FREE: Slot = Slot { base: 0, parent: u32::MAX };
+/// The place before the first byte: nothing's parent.
+const NOTHING: u32 = 256;
+
+/// Runs of a text that are encoded in turn.
+const LANES: usize = 4;
+/// Bytes of each.
+const RUN: usize = 1024;
 
 /// A dictionary of 65,536 strings.
 #[derive(Clone, Debug)]
@@ -179,21 +186,68 @@ impl Windows {
     /// Cuts `text` into the longest entries, from its beginning on. Any bytes can be encoded.
     pub fn encode(&self, text: &[u8]) -> Vec<u16> {
         let mut tokens = Vec::with_capacity(text.len() / 2 + 1);
-        let mut at = 0;
-        while at < text.len() {
-            let mut slot = text[at] as usize;
-            at += 1;
-            while let Some(byte) = text.get(at) {
-                let next = self.slots[slot].base as usize + *byte as usize;
-                if self.slots[next].parent as usize != slot {
-                    break;
-                }
-                slot = next;
-                at += 1;
+        let push = |tokens: &mut Vec<u16>, slot: u32| {
+            // Nothing comes before the first byte.
+            if slot != NOTHING {
+                tokens.push(self.tokens[slot as usize]);
             }
-            tokens.push(self.tokens[slot]);
+        };
+        let mut slot = NOTHING;
+        let mut found = vec![[0; LANES]; RUN];
+        let (blocks, rest) = text.as_chunks::<{ LANES * RUN }>();
+        for block in blocks {
+            let runs: &[[u8; RUN]; LANES] = block.as_chunks().0.first_chunk().expect("a block has `LANES` runs");
+            // One step waits for the one before it, so several runs take theirs in turn. Each but the first starts as if a token began there.
+            let mut ends = [NOTHING; LANES];
+            let mut counts = [0; LANES];
+            ends[0] = slot;
+            for at in 0..RUN {
+                for lane in 0..LANES {
+                    let (next, fresh) = self.step(ends[lane], runs[lane][at]);
+                    found[counts[lane]][lane] = ends[lane];
+                    counts[lane] += usize::from(fresh);
+                    ends[lane] = next;
+                }
+            }
+            for lane in 0..LANES {
+                // From where a run's guess and the truth agree on, they agree to its end.
+                let (mut guess, mut skipped) = (if lane == 0 { slot } else { NOTHING }, 0);
+                let mut bytes = runs[lane].iter();
+                while slot != guess
+                    && let Some(byte) = bytes.next()
+                {
+                    let (next, fresh) = self.step(slot, *byte);
+                    if fresh {
+                        push(&mut tokens, slot);
+                    }
+                    slot = next;
+                    let (next, fresh) = self.step(guess, *byte);
+                    skipped += usize::from(fresh);
+                    guess = next;
+                }
+                if slot == guess {
+                    found[skipped..counts[lane]].iter().for_each(|found| push(&mut tokens, found[lane]));
+                    slot = ends[lane];
+                }
+            }
         }
+        for byte in rest {
+            let (next, fresh) = self.step(slot, *byte);
+            if fresh {
+                push(&mut tokens, slot);
+            }
+            slot = next;
+        }
+        push(&mut tokens, slot);
         tokens
+    }
+
+    /// Where `byte` leads from a place, and whether a token ends before it.
+    #[inline(always)]
+    fn step(&self, slot: u32, byte: u8) -> (u32, bool) {
+        let next = self.slots[slot as usize].base + u32::from(byte);
+        let fresh = self.slots[next as usize].parent != slot;
+        (if fresh { u32::from(byte) } else { next }, fresh)
     }
 
     /// Appends the bytes of `tokens` to `out`. Any tokens decode.
@@ -222,7 +276,8 @@ fn double_array(children: &[Vec<(u8, u16)>]) -> (Vec<Slot>, Vec<u16>) {
         tokens[byte] = byte as u16;
         place[byte] = byte as u32;
     }
-    let mut lowest = 256;
+    slots[NOTHING as usize] = Slot { base: 0, parent: u32::MAX - 1 };
+    let mut lowest = 257;
     // Parents come before their children.
     for (token, edges) in children.iter().enumerate().filter(|(_, edges)| !edges.is_empty()) {
         let parent = place[token];
@@ -283,6 +338,30 @@ mod tests {
                 WINDOWS.decode(&tokens, &mut back);
                 prop_assert_eq!(&back[6..], text);
             }
+        }
+    }
+
+    #[test]
+    fn runs_taken_in_turn_give_what_one_walk_gives() {
+        let mut state = 1u32;
+        let mut word = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            ["the ", "cat ", "sat ", "two, ", "zzzz"][(state >> 24) as usize % 5]
+        };
+        let words: String = (0..9000).map(|_| word()).collect();
+        let noise: Vec<u8> = (0..5 * LANES * RUN).map(|i| (i * i >> 7) as u8).collect();
+        for text in [words.as_bytes(), &noise, &[b't'; 3 * LANES * RUN + 5], &words.as_bytes()[..LANES * RUN]] {
+            let mut want = vec![];
+            let mut slot = u32::from(text[0]);
+            for byte in &text[1..] {
+                let (next, fresh) = WINDOWS.step(slot, *byte);
+                if fresh {
+                    want.push(WINDOWS.tokens[slot as usize]);
+                }
+                slot = next;
+            }
+            want.push(WINDOWS.tokens[slot as usize]);
+            assert_eq!(WINDOWS.encode(text), want);
         }
     }
 

@@ -132,8 +132,8 @@ fn compare(folder: &Path, passages: &[String]) -> Result<()> {
 /// The paper pools the species, a fifth for questions. The human's genes, which were the most of its references, are not public with these files.
 pub(crate) fn dna() -> Result<()> {
     const SPECIES: [(&str, f64); 2] = [("chimp", 0.98), ("dog", 0.97)];
-    let texts = SPECIES.map(|(species, _)| real(&format!("dna/{species}_data.txt")).and_then(|path| Ok(std::fs::read_to_string(path)?)));
-    let texts = texts.into_iter().collect::<Result<Vec<_>>>()?;
+    let text = |(species, _)| Ok(std::fs::read_to_string(real(&format!("dna/{species}_data.txt"))?)?);
+    let texts = SPECIES.into_iter().map(text).collect::<Result<Vec<String>>>()?;
     let mut rows: Vec<(&[u8], &str, usize)> = vec![];
     for (species, text) in texts.iter().enumerate() {
         rows.extend(text.lines().skip(1).filter_map(|l| l.split_once('\t')).map(|(s, class)| (s.as_bytes(), class.trim(), species)));
