@@ -201,6 +201,7 @@ impl Windows {
             let mut ends = [NOTHING; LANES];
             let mut counts = [0; LANES];
             ends[0] = slot;
+            #[expect(clippy::needless_range_loop, reason = "the same place of every run")]
             for at in 0..RUN {
                 for lane in 0..LANES {
                     let (next, fresh) = self.step(ends[lane], runs[lane][at]);
