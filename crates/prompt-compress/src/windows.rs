@@ -350,7 +350,7 @@ mod tests {
             ["the ", "cat ", "sat ", "two, ", "zzzz"][(state >> 24) as usize % 5]
         };
         let words: String = (0..9000).map(|_| word()).collect();
-        let noise: Vec<u8> = (0..5 * LANES * RUN).map(|i| (i * i >> 7) as u8).collect();
+        let noise: Vec<u8> = (0..5 * LANES * RUN).map(|i| ((i * i) >> 7) as u8).collect();
         for text in [words.as_bytes(), &noise, &[b't'; 3 * LANES * RUN + 5], &words.as_bytes()[..LANES * RUN]] {
             let mut want = vec![];
             let mut slot = u32::from(text[0]);
