@@ -20,8 +20,8 @@ use std::sync::Arc;
 /// Training rows for each centroid of the lists; the codebooks have at most 65,536 rows.
 const ROWS_PER_LIST: usize = 64;
 const ROWS: usize = 1 << 16;
-/// Dimensions from which on signs alone tell neighbours.
-const SIGNS: usize = 100;
+/// Bits from which on a grid's errors average out, and what stands beside the codes is little.
+const GRID: usize = 256;
 /// Rows that are added at a time.
 const CHUNK: usize = 1 << 14;
 
@@ -57,7 +57,7 @@ impl IndexBuilder {
     /// A flat index in at most this many bytes for each vector of `dim` components, what stands beside the codes included; ids and codebooks are not.
     ///
     /// Whole vectors where they fit; else a byte for each component; 4 to 1 bits on a rotated grid, which needs no training; and product codes of 8 bits
-    /// below that, or where a grid of signs has too few dimensions to be right on average.
+    /// below that, or where a grid would have too few bits for its errors to average out.
     ///
     /// # Errors
     /// [`Error::LengthMismatch`] for less than can be.
@@ -65,7 +65,7 @@ impl IndexBuilder {
     /// ```
     /// use ndarray::Array2;
     /// use scant_pq_index::{IndexBuilder, Metric};
-    /// let x = Array2::from_shape_fn((300, 128), |(i, j)| ((i * (j + 3)) as f32).sin());
+    /// let x = Array2::from_shape_fn((300, 128), |(i, j)| (((i + 1) * (j + 3)) as f32).sin());
     /// let mut trained = IndexBuilder::for_budget(Metric::Cosine, 128, 70)?.train(&x)?;
     /// trained.add_source(&x)?;
     /// let bytes = trained.finish().bytes_per_vector();
@@ -77,12 +77,13 @@ impl IndexBuilder {
         if bytes >= 4 * dim {
             return Ok(builder);
         }
-        if bytes >= dim + if metric == Metric::L2 { size_of::<f32>() } else { 0 } {
+        // Byte codes lie in fours.
+        if bytes >= dim.next_multiple_of(4) + if metric == Metric::L2 { size_of::<f32>() } else { 0 } {
             return Ok(builder.quantizer(QuantizerKind::Scalar { bits: 8 }));
         }
         // A factor, and a norm under L2, of two bytes each at most.
         let beside = if metric == Metric::L2 { 4 } else { 2 };
-        let fits = |bits: &u32| (dim * *bits as usize).div_ceil(8) + beside <= bytes && (*bits > 1 || dim >= SIGNS);
+        let fits = |bits: &u32| (dim * *bits as usize).div_ceil(8) + beside <= bytes && dim * *bits as usize >= GRID;
         if let Some(bits) = [4, 3, 2, 1].into_iter().find(fits) {
             let levels = if bits == 3 { Levels::Uniform } else { Levels::LloydMax };
             return Ok(builder.quantizer(QuantizerKind::Rotated { bits, levels }).rotation(RotationKind::Hadamard));

@@ -31,7 +31,7 @@ pub trait Reranker: Sync {
 /// use ndarray::Array2;
 /// use scant_pq_index::quantizer::QuantizerKind;
 /// use scant_pq_index::{BinaryEncoder, BinaryIndex, CodeScores, FullVectors, IndexBuilder, Metric, Scoring, rescore};
-/// let x = Array2::from_shape_fn((2000, 16), |(i, j)| ((i * (j + 2)) as f32).sin());
+/// let x = Array2::from_shape_fn((2000, 16), |(i, j)| (((i + 1) * (j + 2)) as f32).sin());
 /// let ids: Vec<u64> = (0..2000).collect();
 /// let encoder = BinaryEncoder::frame(16, 64, 1, 1)?;
 /// let mut coarse = BinaryIndex::new(&encoder, Scoring::Symmetric);
