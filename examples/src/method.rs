@@ -1,7 +1,7 @@
 //! Compression methods by name.
 
 use scant_quant::gguf::BlockType;
-use scant_quant::{Awq, Blocks, Gptq, Hqq, Rtn};
+use scant_quant::{Aqlm, Awq, Blocks, Gptq, Hqq, Rtn, Spqr};
 use scant_tensor_core::compress::Compress;
 
 /// Methods compared where none are named.
@@ -25,9 +25,11 @@ pub fn method(name: &str) -> Result<Box<dyn Compress>, String> {
         Some("gptq") => Ok(Box::new(name.parse::<Gptq>().map_err(|e| e.to_string())?)),
         Some("awq") => Ok(Box::new(name.parse::<Awq>().map_err(|e| e.to_string())?)),
         Some("hqq") => Ok(Box::new(name.parse::<Hqq>().map_err(|e| e.to_string())?)),
+        Some("spqr") => Ok(Box::new(name.parse::<Spqr>().map_err(|e| e.to_string())?)),
+        Some("aqlm") => Ok(Box::new(name.parse::<Aqlm>().map_err(|e| e.to_string())?)),
         Some(ty) if ty.parse::<BlockType>().is_ok() => Ok(Box::new(name.parse::<Blocks>().map_err(|e| e.to_string())?)),
         _ => Err(format!(
-            "method `{name}` is unknown: write rtn, gptq, awq or hqq, bits and group, such as gptq-4-g64, or a GGUF type such as q4_k"
+            "method `{name}` is unknown: write rtn, gptq, awq, hqq or spqr, bits and group, such as gptq-4-g64, aqlm and codebooks, such as aqlm-2x8-g8, or a GGUF type such as q4_k"
         )),
     }
 }

@@ -37,6 +37,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod aqlm;
 mod awq;
 mod block_method;
 mod error;
@@ -46,7 +47,9 @@ pub mod grid;
 mod hqq;
 pub mod imatrix;
 mod rtn;
+mod spqr;
 
+pub use aqlm::Aqlm;
 pub use awq::Awq;
 pub use block_method::Blocks;
 pub use error::Error;
@@ -54,3 +57,4 @@ pub use gptq::Gptq;
 pub use hqq::Hqq;
 pub use imatrix::Imatrix;
 pub use rtn::Rtn;
+pub use spqr::Spqr;

@@ -1,7 +1,7 @@
 //! A layer is a sum of terms: `y = Post(sum of T_i Pre(x)) + bias`.
 
 use crate::error::Error;
-use crate::format::{Dense, DenseType, Grid, PANEL, Palette};
+use crate::format::{Codebook, Csr, Dense, DenseType, Grid, PANEL, Palette};
 use crate::kernels;
 use crate::prepared::{Prepared, Wants};
 use crate::transform::Post;
@@ -127,6 +127,10 @@ pub enum Term {
     Grid(Arc<Grid>),
     /// Codes into a palette with scales.
     Palette(Arc<Palette>),
+    /// Few elements, each with its column.
+    Csr(Arc<Csr>),
+    /// Codes of groups of weights into codebooks.
+    Codebook(Arc<Codebook>),
     /// The caller's own; runs, but is not saved.
     Other(Arc<dyn LinearOp>),
 }
@@ -137,6 +141,8 @@ impl std::fmt::Debug for Term {
             Term::Dense(_) => "Dense",
             Term::Grid(_) => "Grid",
             Term::Palette(_) => "Palette",
+            Term::Csr(_) => "Csr",
+            Term::Codebook(_) => "Codebook",
             Term::Other(_) => "Other",
         };
         write!(f, "{kind}{:?}", self.op().shape())
@@ -161,6 +167,18 @@ impl From<Palette> for Term {
     }
 }
 
+impl From<Csr> for Term {
+    fn from(t: Csr) -> Term {
+        Term::Csr(Arc::new(t))
+    }
+}
+
+impl From<Codebook> for Term {
+    fn from(t: Codebook) -> Term {
+        Term::Codebook(Arc::new(t))
+    }
+}
+
 impl Term {
     /// The operation.
     pub fn op(&self) -> &dyn LinearOp {
@@ -168,6 +186,8 @@ impl Term {
             Term::Dense(t) => &**t,
             Term::Grid(t) => &**t,
             Term::Palette(t) => &**t,
+            Term::Csr(t) => &**t,
+            Term::Codebook(t) => &**t,
             Term::Other(t) => &**t,
         }
     }
@@ -318,5 +338,57 @@ impl LinearOp for Dense {
 
     fn add_rows(&self, rows: Range<usize>, mut dense: ArrayViewMut2<'_, f32>) {
         kernels::dense::add_rows(self, rows, &mut dense);
+    }
+}
+
+impl LinearOp for Csr {
+    fn shape(&self) -> [usize; 2] {
+        self.shape()
+    }
+
+    fn footprint(&self) -> Footprint {
+        let indices = self.starts().as_bytes().len() + self.columns().as_bytes().len();
+        Footprint { values: self.values().as_bytes().len() as u64, indices: indices as u64, ..Footprint::default() }
+    }
+
+    fn accumulate(&self, x: &Prepared, _staged: ArrayView2<'_, f32>, rows: Range<usize>, mut y: ArrayViewMut2<'_, f32>) {
+        kernels::csr::accumulate(self, x, rows, &mut y);
+    }
+
+    fn add_rows(&self, rows: Range<usize>, mut dense: ArrayViewMut2<'_, f32>) {
+        self.each(rows.clone(), |i, j, w| dense[[i - rows.start, j]] += w);
+    }
+
+    fn accumulate_t(&self, g: ArrayView2<'_, f32>, mut dx: ArrayViewMut2<'_, f32>) {
+        for (g, mut dx) in g.rows().into_iter().zip(dx.rows_mut()) {
+            self.each(0..self.shape()[0], |i, j, w| dx[j] += g[i] * w);
+        }
+    }
+}
+
+impl LinearOp for Codebook {
+    fn shape(&self) -> [usize; 2] {
+        [self.spec().m, self.spec().n]
+    }
+
+    fn footprint(&self) -> Footprint {
+        Footprint {
+            codes: self.codes().as_bytes().len() as u64,
+            scales: self.scale().as_bytes().len() as u64,
+            codebooks: self.codebooks().as_bytes().len() as u64,
+            ..Footprint::default()
+        }
+    }
+
+    fn accumulate(&self, x: &Prepared, _staged: ArrayView2<'_, f32>, rows: Range<usize>, mut y: ArrayViewMut2<'_, f32>) {
+        kernels::codebook::accumulate(self, x, rows, &mut y);
+    }
+
+    fn add_rows(&self, rows: Range<usize>, mut dense: ArrayViewMut2<'_, f32>) {
+        let mut row = vec![0.0; self.spec().n];
+        for (i, mut out) in rows.zip(dense.rows_mut()) {
+            self.decode_row(i, &mut row);
+            out.iter_mut().zip(&row).for_each(|(out, w)| *out += w);
+        }
     }
 }

@@ -331,6 +331,8 @@ impl Site {
                 Term::Dense(t) => Arc::make_mut(t).each_bytes(f),
                 Term::Grid(t) => Arc::make_mut(t).each_bytes(f),
                 Term::Palette(t) => Arc::make_mut(t).each_bytes(f),
+                Term::Csr(t) => Arc::make_mut(t).each_bytes(f),
+                Term::Codebook(t) => Arc::make_mut(t).each_bytes(f),
                 Term::Other(_) => {}
             }
         }

@@ -1,12 +1,16 @@
 //! How a term of the sum lies in memory: one format per file.
 
+mod codebook;
 mod codes;
+mod csr;
 mod dense;
 mod grid;
 mod palette;
 mod persist;
 mod stat;
 
+pub use codebook::{Codebook, CodebookSpec, Codes};
+pub use csr::{Columns, Csr};
 pub use dense::{Dense, DenseType};
 pub use grid::{Grid, GridSpec, Offset, RowOffset};
 pub use palette::Palette;
