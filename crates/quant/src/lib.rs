@@ -40,6 +40,7 @@
 mod aqlm;
 mod awq;
 mod block_method;
+pub mod checkpoint;
 mod error;
 pub mod gguf;
 mod gptq;
