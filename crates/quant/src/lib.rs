@@ -1,4 +1,5 @@
-//! Quantizers (RTN, GPTQ, AWQ, HQQ, GGUF's own), importance matrices and the GGUF format, over scant-tensor-core's grids and palettes.
+//! Quantizers (RTN, GPTQ, AWQ, HQQ, SpQR, AQLM, GGUF's own), importance matrices, the GGUF format and quantized checkpoints, over scant-tensor-core's
+//! formats.
 //!
 //! [`Rtn`] and [`Gptq`] are methods of [`compress`](scant_tensor_core::compress::compress): matrices that read the same input go in with what
 //! is known of that input, a [`Site`](scant_tensor_core::Site) comes out. Whole models are compressed by `scant-transformer`.

@@ -99,6 +99,16 @@ pub enum Error {
         /// The index.
         index: usize,
     },
+    /// Indices that must rise and do not.
+    #[error("{what}: {index} does not come after {before}; they must rise")]
+    NotRising {
+        /// The thing.
+        what: String,
+        /// The index.
+        index: usize,
+        /// The one before it.
+        before: usize,
+    },
     /// A term of the user's own has no saved form.
     #[error("term {term} of `{name}` is the caller's own operation and cannot be saved")]
     NotSaved {

@@ -118,7 +118,7 @@ impl Csr {
                     return Err(Error::Index { what: format!("column in sparse row {row}"), index: column, bound: n });
                 }
                 if column < least {
-                    return Err(Error::Permutation { what: format!("columns of sparse row {row}, which must rise"), index: column });
+                    return Err(Error::NotRising { what: format!("columns of sparse row {row}"), index: column, before: least - 1 });
                 }
                 least = column + 1;
                 if !values[i].is_finite() {

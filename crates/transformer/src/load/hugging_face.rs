@@ -22,8 +22,11 @@ pub(crate) fn from_folder(folder: &Path) -> Result<Model, Error> {
     let mut description = json(&folder.join("config.json"))?;
     // Where GPTQ used to describe itself.
     let beside = folder.join("quantize_config.json");
-    if beside.exists() && description.get(QUANTIZATION).is_none_or(Value::is_null) {
-        description[QUANTIZATION] = json(&beside)?;
+    if let Some(object) = description.as_object_mut()
+        && object.get(QUANTIZATION).is_none_or(Value::is_null)
+        && beside.exists()
+    {
+        object.insert(QUANTIZATION.to_owned(), json(&beside)?);
     }
     let config = Config::from_hugging_face(&description)?;
     let tensors = HuggingFace::new(&description, Tensors::of_folder(folder)?, config.architecture)?;
