@@ -2,25 +2,10 @@
 
 use scant_quant::gguf::BlockType;
 use scant_quant::{Aqlm, Awq, Blocks, Gptq, Hqq, Rtn, Spqr};
-use scant_tensor_core::compress::{BiasFix, Compress};
+use scant_tensor_core::compress::Compress;
 
 /// Methods compared where none are named.
 pub const DEFAULT: [&str; 7] = ["rtn-8-g64", "rtn-4-g64", "gptq-4-g64", "rtn-3-g64", "gptq-3-g64", "rtn-2-g64", "gptq-2-g64"];
-
-/// The methods of a name such as `gptq-3-g64+bias`: applied in order, each to what the ones before it left over.
-///
-/// # Errors
-/// As [`method`].
-///
-/// ```
-/// use scant_examples::method::methods;
-/// let names: Vec<String> = methods("spqr-3-g16-o1+bias")?.iter().map(|m| m.name()).collect();
-/// assert_eq!(names, ["spqr-3-g16-o1", "bias"]);
-/// # Ok::<(), String>(())
-/// ```
-pub fn methods(names: &str) -> Result<Vec<Box<dyn Compress>>, String> {
-    names.split('+').map(method).collect()
-}
 
 /// The method of a name such as `rtn-8-g64`, `gptq-3-g128-act` or `q4_k`.
 ///
@@ -36,7 +21,6 @@ pub fn methods(names: &str) -> Result<Vec<Box<dyn Compress>>, String> {
 /// ```
 pub fn method(name: &str) -> Result<Box<dyn Compress>, String> {
     match name.split('-').next() {
-        Some("bias") if name == "bias" => Ok(Box::new(BiasFix)),
         Some("rtn") => Ok(Box::new(name.parse::<Rtn>().map_err(|e| e.to_string())?)),
         Some("gptq") => Ok(Box::new(name.parse::<Gptq>().map_err(|e| e.to_string())?)),
         Some("awq") => Ok(Box::new(name.parse::<Awq>().map_err(|e| e.to_string())?)),
@@ -45,7 +29,7 @@ pub fn method(name: &str) -> Result<Box<dyn Compress>, String> {
         Some("aqlm") => Ok(Box::new(name.parse::<Aqlm>().map_err(|e| e.to_string())?)),
         Some(ty) if ty.parse::<BlockType>().is_ok() => Ok(Box::new(name.parse::<Blocks>().map_err(|e| e.to_string())?)),
         _ => Err(format!(
-            "method `{name}` is unknown: write rtn, gptq, awq, hqq or spqr, bits and group, such as gptq-4-g64, aqlm and codebooks, such as aqlm-2x8-g8, a GGUF type such as q4_k, or bias"
+            "method `{name}` is unknown: write rtn, gptq, awq, hqq or spqr, bits and group, such as gptq-4-g64, aqlm and codebooks, such as aqlm-2x8-g8, or a GGUF type such as q4_k"
         )),
     }
 }

@@ -4,14 +4,14 @@ use crate::Result;
 use scant_eval::stories::{CALIBRATION_SEEDS, HELD_OUT_SEEDS};
 use scant_examples::bar::Bar;
 use scant_examples::judge::{Judged, judge};
-use scant_examples::method::methods;
+use scant_examples::method::method;
 use scant_examples::table::Table;
 use scant_examples::{data, sequences};
 use scant_tensor_core::team::Team;
 use scant_transformer::{CompressPlan, Model, compress, open};
 
 /// A method and the one that it should be nearer than.
-pub(crate) type Pair = (&'static str, &'static str);
+type Pair = (&'static str, &'static str);
 
 const GRIDS: [Pair; 6] = [
     ("gptq-4-g64", "rtn-4-g64"),
@@ -32,7 +32,7 @@ pub(crate) fn embedded() -> Result<()> {
     run(&model, &calibration, &sequences::of_stories(tokenizer, HELD_OUT_SEEDS, 200, 512)?, &[&GRIDS[..], &BLOCKS[..]].concat())
 }
 
-pub(crate) fn run(model: &Model, calibration: &[Vec<u32>], test: &[Vec<u32>], pairs: &[Pair]) -> Result<()> {
+fn run(model: &Model, calibration: &[Vec<u32>], test: &[Vec<u32>], pairs: &[Pair]) -> Result<()> {
     let threads = std::thread::available_parallelism()?.get();
     let team = Team::new(threads);
     let mut names: Vec<&str> = vec![];
@@ -41,8 +41,9 @@ pub(crate) fn run(model: &Model, calibration: &[Vec<u32>], test: &[Vec<u32>], pa
             names.push(name);
         }
     }
-    let fit =
-        |name: &&str| -> Result<Model> { Ok(compress(model, calibration, &CompressPlan::new(methods(name)?), &team, &Bar::new(*name))?.0) };
+    let fit = |name: &&str| -> Result<Model> {
+        Ok(compress(model, calibration, &CompressPlan::new(vec![method(name)?]), &team, &Bar::new(*name))?.0)
+    };
     let models = names.iter().map(fit).collect::<Result<Vec<_>>>()?;
     let judged: Vec<_> = models.iter().map(Judged::exact).collect();
     let quality = judge(Judged::exact(model), &judged, test, threads, &Bar::new("quality"))?;

@@ -21,7 +21,6 @@ mod faithful;
 mod fast;
 mod golden;
 mod lambada;
-mod narrow;
 mod off_grid;
 mod package;
 mod perplexity;
@@ -147,20 +146,6 @@ const CHECKS: &[Check] = &[
         needs: &[],
         quick: false,
         run: baselines::embedded,
-    },
-    Check {
-        name: "narrow-embedded",
-        says: "SpQR and AQLM beat GPTQ in KL on the embedded model at no more bits a weight, interval without 0",
-        needs: &[],
-        quick: false,
-        run: narrow::embedded,
-    },
-    Check {
-        name: "narrow-smollm2",
-        says: "the same on SmolLM2 moved off its grid, WikiText-2",
-        needs: &[SMOLLM2, CALIBRATION, TEST],
-        quick: false,
-        run: narrow::smollm2,
     },
     Check {
         name: "anncur",
