@@ -9,7 +9,7 @@
 #![expect(clippy::print_stdout, reason = "a program that prints what it finds")]
 
 use scant_examples::args::{Args, Opt};
-use scant_examples::method::method;
+use scant_examples::method::methods;
 use scant_tensor_core::{Ctx, Mode, isa::Isa, team::Team};
 use scant_transformer::Path;
 use scant_transformer::encoder::{Encoder, EncoderPlan, Workspace};
@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (mut mode, mut path) = (Mode::Exact, Path::Dense);
     if let Some(bits) = args.value("bits") {
         let before = encoder.footprint().total();
-        let rtn = || Ok::<_, String>(vec![method(&format!("rtn-{bits}-g32"))?]);
+        let rtn = || methods(&format!("rtn-{bits}-g32"));
         (encoder, _) = encoder.compress(None, &EncoderPlan { methods: rtn()?, tables: rtn()? }, &team, &())?;
         println!("{:.1} MB became {:.1} MB", before as f64 / 1e6, encoder.footprint().total() as f64 / 1e6);
         (mode, path) = (Mode::Fast, Path::Panel);

@@ -19,7 +19,7 @@ const OPTIONS: &[Opt] = &[
     Opt { name: "tokens", value: "N", help: "tokens to add at most (default 120)" },
     Opt { name: "mode", value: "MODE", help: "exact (f32 activations) or fast (8-bit activations, the default)" },
     Opt { name: "path", value: "PATH", help: "products over the prompt: panel (the default) or dense" },
-    Opt { name: "kv", value: "TYPE", help: "cache of f16 (the default) or f32" },
+    Opt { name: "kv", value: "TYPE", help: "cache of f16 (the default), f32, or compressed: q8_0, gear4, snapkv:256+q8_0" },
     Opt { name: "threads", value: "N", help: "threads (default: all)" },
     Opt { name: "temperature", value: "T", help: "0 for the most likely token always (the default)" },
     Opt { name: "top-k", value: "K", help: "choose among the K most likely tokens; 0 for all (the default)" },

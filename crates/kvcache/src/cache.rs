@@ -1,24 +1,37 @@
 //! The layers of one sequence.
 
-use crate::{DenseLayer, Error, Geometry, KvLayer, LayerBytes};
+use crate::{Codec, CompressedLayer, DenseLayer, Error, Geometry, KvLayer, LayerBytes, Spec, Workspace};
 use half::f16;
+use scant_tensor_core::Ctx;
+use std::sync::Arc;
 
-/// How a dense cache stores its numbers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+/// How a cache stores its numbers.
+///
+/// ```
+/// use scant_kvcache::KvType;
+/// for word in ["f16", "f32", "q8_0", "gear2", "ems:256+kivi4", "rot-q4_0"] {
+///     assert_eq!(word.parse::<KvType>()?.to_string(), word);
+/// }
+/// # Ok::<(), String>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum KvType {
     /// Half precision: the usual cache.
     #[default]
     F16,
     /// Single precision: for references.
     F32,
+    /// Packed, thinned out, or both.
+    Compressed(Spec),
 }
 
 impl std::fmt::Display for KvType {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(match self {
-            KvType::F16 => "f16",
-            KvType::F32 => "f32",
-        })
+        match self {
+            KvType::F16 => f.pad("f16"),
+            KvType::F32 => f.pad("f32"),
+            KvType::Compressed(spec) => spec.fmt(f),
+        }
     }
 }
 
@@ -28,7 +41,7 @@ impl std::str::FromStr for KvType {
         match s {
             "f16" => Ok(KvType::F16),
             "f32" => Ok(KvType::F32),
-            _ => Err(format!("cache type `{s}` is unknown: choose f16 or f32")),
+            _ => s.parse().map(KvType::Compressed),
         }
     }
 }
@@ -38,7 +51,7 @@ impl std::str::FromStr for KvType {
 /// ```
 /// use scant_kvcache::{Cache, Geometry, KvType};
 /// let layers = [Geometry::new(4, 2, 64)?; 3];
-/// let cache = Cache::dense(&layers, KvType::F16)?;
+/// let cache = Cache::of(&layers, KvType::F16, &[])?;
 /// assert_eq!((cache.layers().len(), cache.len()), (3, 0));
 /// # Ok::<(), scant_kvcache::Error>(())
 /// ```
@@ -64,18 +77,29 @@ impl Cache {
         Cache { layers }
     }
 
-    /// Dense layers of these shapes.
+    /// Layers of these shapes. `frequencies` are those of each layer's rotary positions, for policies that merge keys, or none.
+    ///
+    /// A policy leaves out layers with windows: what they hold is bounded.
     ///
     /// # Errors
-    /// Those of [`DenseLayer::new`].
-    pub fn dense(layers: &[Geometry], kind: KvType) -> Result<Cache, Error> {
-        let layer = |g: &Geometry| -> Result<Box<dyn KvLayer>, Error> {
+    /// Those of [`DenseLayer::new`] and [`CompressedLayer::new`].
+    pub fn of(layers: &[Geometry], kind: KvType, frequencies: &[Arc<[f32]>]) -> Result<Cache, Error> {
+        let layer = |(i, g): (usize, &Geometry)| -> Result<Box<dyn KvLayer>, Error> {
             Ok(match kind {
-                KvType::F16 => Box::new(DenseLayer::<f16>::new(*g)?),
                 KvType::F32 => Box::new(DenseLayer::<f32>::new(*g)?),
+                KvType::F16 => Box::new(DenseLayer::<f16>::new(*g)?),
+                KvType::Compressed(mut spec) => {
+                    spec.policy = spec.policy.filter(|_| g.window.is_none());
+                    if spec.codec == Codec::F16 && spec.policy.is_none() {
+                        Box::new(DenseLayer::<f16>::new(*g)?)
+                    } else {
+                        let frequencies = frequencies.get(i).cloned().unwrap_or_default();
+                        Box::new(CompressedLayer::new(*g, spec)?.at(i, layers.len(), frequencies))
+                    }
+                }
             })
         };
-        Ok(Cache { layers: layers.iter().map(layer).collect::<Result<_, _>>()? })
+        Ok(Cache { layers: layers.iter().enumerate().map(layer).collect::<Result<_, _>>()? })
     }
 
     /// The layers.
@@ -107,6 +131,14 @@ impl Cache {
     /// [`Error::NotTruncatable`].
     pub fn truncate(&mut self, len: usize) -> Result<(), Error> {
         self.layers.iter_mut().try_for_each(|l| l.truncate(len))
+    }
+
+    /// Says that a prompt is complete: policies thin out what it left.
+    ///
+    /// # Errors
+    /// Those of [`KvLayer::compress`].
+    pub fn compress(&mut self, ctx: &Ctx<'_>, ws: &mut Workspace) -> Result<(), Error> {
+        self.layers.iter_mut().try_for_each(|l| l.compress(ctx, ws))
     }
 
     /// Takes memory for `tokens` in all now.

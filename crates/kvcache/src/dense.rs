@@ -1,6 +1,7 @@
 //! The plain store: every token's key and value as they are, in f16 or f32.
 
-use crate::attend;
+use crate::attend::{self, Held, Source};
+use crate::kernels::Dense;
 use crate::{Error, Geometry, KvLayer, LayerBytes, Workspace};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
@@ -8,6 +9,7 @@ use ndarray::{Array2, ArrayView3, ArrayViewMut2, CowArray};
 use scant_tensor_core::Ctx;
 use scant_tensor_core::simd::Simd;
 use std::collections::VecDeque;
+use std::ops::Range;
 
 /// Tokens of a slab, the unit of growth and of a task of attention.
 pub(crate) const SLAB: usize = 256;
@@ -48,10 +50,26 @@ impl Stored for f32 {
     }
 }
 
+#[expect(private_interfaces, reason = "nobody outside can name the trait")]
 mod sealed {
-    pub trait Sealed {}
-    impl Sealed for half::f16 {}
-    impl Sealed for f32 {}
+    use crate::attend::Held;
+    use crate::kernels::Dense;
+    use half::f16;
+
+    pub trait Sealed: Sized {
+        /// A piece of a store of it.
+        fn held(piece: Dense<'_, Self>) -> Held<'_>;
+    }
+    impl Sealed for f16 {
+        fn held(piece: Dense<'_, f16>) -> Held<'_> {
+            Held::F16(piece)
+        }
+    }
+    impl Sealed for f32 {
+        fn held(piece: Dense<'_, f32>) -> Held<'_> {
+            Held::F32(piece)
+        }
+    }
 }
 
 /// Keys and values of [`SLAB`] tokens. A lane is a token: a score needs no sum across lanes, so tiers agree bit for bit.
@@ -123,11 +141,6 @@ impl<T: Stored> DenseLayer<T> {
         Ok(DenseLayer { geometry, slabs: VecDeque::new(), base: 0, len: 0 })
     }
 
-    /// The slab that starts at position `first`, a multiple of [`SLAB`].
-    pub(crate) fn slab(&self, first: usize) -> &Slab<T> {
-        &self.slabs[(first - self.base) / SLAB]
-    }
-
     fn new_slab(&self) -> Slab<T> {
         let g = &self.geometry;
         let make = |width| vec![T::default(); g.kv_heads * SLAB * width];
@@ -153,6 +166,34 @@ impl<T: Stored> DenseLayer<T> {
                 Err(Error::NotFinite { what, token: self.len + token, head, value: *value, stored: T::NAME })
             }
         }
+    }
+}
+
+impl<T: Stored> Source for DenseLayer<T> {
+    fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    fn pieces(&self) -> usize {
+        (self.len - self.base).div_ceil(SLAB)
+    }
+
+    fn piece(&self, head: usize, i: usize) -> Option<(Range<usize>, Held<'_>)> {
+        let (g, slab) = (&self.geometry, self.slabs.get(i)?);
+        let piece = Dense { keys: slab.keys(g, head), values: slab.values(g, head), key_dim: g.key_dim };
+        Some((i * SLAB..(i + 1) * SLAB, T::held(piece)))
+    }
+
+    fn sees(&self, _: usize, position: usize) -> Range<usize> {
+        self.geometry.sees_from(position) - self.base..position + 1 - self.base
+    }
+
+    fn bias(&self, _: usize) -> &[f32] {
+        &[]
+    }
+
+    fn packs(&self) -> bool {
+        false
     }
 }
 
@@ -209,10 +250,10 @@ impl<T: Stored> KvLayer for DenseLayer<T> {
         // Products hand out contiguous rows; anything else is put in order first.
         let q = if q.strides()[2] == 1 { CowArray::from(q) } else { q.as_standard_layout() };
         if out.strides()[1] == 1 {
-            attend::attend(self, ctx, q.view(), first, ws, out);
+            attend::attend(self, ctx, q.view(), first, ws, out, None);
         } else {
             let mut rows = Array2::zeros(out.dim());
-            attend::attend(self, ctx, q.view(), first, ws, rows.view_mut());
+            attend::attend(self, ctx, q.view(), first, ws, rows.view_mut(), None);
             out.assign(&rows);
         }
         Ok(())
@@ -243,7 +284,7 @@ impl<T: Stored> KvLayer for DenseLayer<T> {
         let (keys, values) = ((held * g.key_dim) as u64, (held * g.value_dim) as u64);
         let slab = g.kv_heads * SLAB * (g.key_dim + padded(g)) * size_of::<T>();
         let owned = (self.slabs.len() * slab + self.slabs.capacity() * size_of::<Slab<T>>()) as u64;
-        LayerBytes { keys, values, spare: owned - keys - values }
+        LayerBytes { keys, values, spare: owned - keys - values, ..LayerBytes::default() }
     }
 
     fn fork(&self) -> Box<dyn KvLayer> {

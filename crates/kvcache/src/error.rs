@@ -44,6 +44,56 @@ pub enum Error {
         /// The stored type.
         stored: &'static str,
     },
+    /// Vectors wider than packed entries can be.
+    #[error("{what} is {dim}: packed entries are at most {most} wide, choose f16")]
+    TooWide {
+        /// Of a key or of a value.
+        what: &'static str,
+        /// The width.
+        dim: usize,
+        /// The widest.
+        most: usize,
+    },
+    /// A number of bits that the codec has not.
+    #[error("codes of {bits} bits: choose 2, 3, 4 or 8 (2 to 4 for turbo)")]
+    UnsupportedBits {
+        /// The number asked for.
+        bits: u32,
+    },
+    /// A group that does not divide what is packed together.
+    #[error("groups of {group}: 64 tokens are packed together, choose 16, 32 or 64")]
+    GroupSize {
+        /// The size asked for.
+        group: usize,
+    },
+    /// A low-rank part that would cost more than it saves.
+    #[error("rank {rank}: at most {most}, a quarter of the 64 tokens or of the width")]
+    RankTooLarge {
+        /// The rank asked for.
+        rank: usize,
+        /// The largest.
+        most: usize,
+    },
+    /// A share of outliers that is none.
+    #[error("a share of outliers of {share}: choose 0 to 0.25")]
+    OutlierShare {
+        /// The share asked for.
+        share: f32,
+    },
+    /// A policy without room for what it always keeps.
+    #[error("a budget of {budget} entries a head: at least {needed} are needed")]
+    BudgetTooSmall {
+        /// Entries asked for.
+        budget: usize,
+        /// The least.
+        needed: usize,
+    },
+    /// A policy for a layer that is bounded already.
+    #[error("a policy on a layer with a window of {window} tokens: such layers keep their window")]
+    Windowed {
+        /// Tokens of the window.
+        window: usize,
+    },
     /// Queries at positions that nothing was appended for.
     #[error("queries at positions {first}..{end} of a cache of {len} tokens: append their keys and values first")]
     Position {

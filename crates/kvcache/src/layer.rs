@@ -60,6 +60,15 @@ pub trait KvLayer: Send + Sync {
         self.attend(ctx, q, first, ws, out)
     }
 
+    /// Says that a prompt is complete: a layer with a policy gives up what the policy says. Others do nothing.
+    ///
+    /// # Errors
+    /// The layer's.
+    fn compress(&mut self, ctx: &Ctx<'_>, ws: &mut Workspace) -> Result<(), Error> {
+        let _ = (ctx, ws);
+        Ok(())
+    }
+
     /// Takes back everything from position `len` on, as if it had never been appended.
     ///
     /// # Errors
@@ -79,10 +88,18 @@ pub trait KvLayer: Send + Sync {
 /// Heap of a layer, or of several.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LayerBytes {
-    /// Keys of held tokens.
+    /// Keys that are held as they came.
     pub keys: u64,
-    /// Values of held tokens.
+    /// Values that are held as they came.
     pub values: u64,
+    /// Codes of packed keys and values.
+    pub codes: u64,
+    /// Their scales and middles.
+    pub scales: u64,
+    /// Low-rank factors and outliers.
+    pub repairs: u64,
+    /// Positions and scores of entries, and queries that wait to be scored with.
+    pub scores: u64,
     /// Memory taken for tokens to come, padding and book-keeping.
     pub spare: u64,
 }
@@ -90,7 +107,12 @@ pub struct LayerBytes {
 impl LayerBytes {
     /// All parts.
     pub fn total(&self) -> u64 {
-        self.keys + self.values + self.spare
+        self.payload() + self.spare
+    }
+
+    /// All but what is spare.
+    pub fn payload(&self) -> u64 {
+        self.keys + self.values + self.codes + self.scales + self.repairs + self.scores
     }
 }
 
@@ -99,6 +121,10 @@ impl std::iter::Sum for LayerBytes {
         parts.fold(LayerBytes::default(), |a, b| LayerBytes {
             keys: a.keys + b.keys,
             values: a.values + b.values,
+            codes: a.codes + b.codes,
+            scales: a.scales + b.scales,
+            repairs: a.repairs + b.repairs,
+            scores: a.scores + b.scores,
             spare: a.spare + b.spare,
         })
     }

@@ -114,7 +114,7 @@ impl IndexBuilder {
             (QuantizerKind::Full, Some(_)) => combination("a rotation", "vectors that are kept whole"),
             (QuantizerKind::Full, None) if norm_factor => combination("a norm factor", "vectors that are kept whole"),
             (QuantizerKind::Lvq { .. }, _) if norm_factor => combination("a norm factor", "lvq, which has a step for each vector"),
-            (QuantizerKind::Product { .. }, _) => Ok(()),
+            (QuantizerKind::Product { .. } | QuantizerKind::Anisotropic { .. }, _) => Ok(()),
             (_, Some(RotationKind::Opq)) => combination("opq", "a quantizer other than the product quantizer"),
             _ => Ok(()),
         }
@@ -183,7 +183,7 @@ impl IndexBuilder {
 
     fn rotation_of(&self, x: ArrayView2<'_, f32>) -> Result<Option<Rotation>, Error> {
         let parts = match self.config.quantizer {
-            QuantizerKind::Product { m, .. } => m.clamp(1, x.ncols()),
+            QuantizerKind::Product { m, .. } | QuantizerKind::Anisotropic { m, .. } => m.clamp(1, x.ncols()),
             _ => 1,
         };
         Ok(match self.config.rotation {
@@ -192,7 +192,7 @@ impl IndexBuilder {
             Some(RotationKind::Random) => Some(Rotation::random(x.ncols(), self.seed)),
             Some(RotationKind::Pca) => Some(Rotation::pca(x, parts)),
             Some(RotationKind::Opq) => match self.config.quantizer {
-                QuantizerKind::Product { m, bits } => Some(train_opq(x, m, bits, self.seed)?),
+                QuantizerKind::Product { m, bits } | QuantizerKind::Anisotropic { m, bits, .. } => Some(train_opq(x, m, bits, self.seed)?),
                 _ => return Err(Error::Combination { what: "opq", with: "a quantizer other than the product quantizer" }),
             },
         })

@@ -232,6 +232,28 @@ pub enum Error {
         /// The file.
         file: PathBuf,
     },
+    /// Scores of another kind than the index gives.
+    #[error("scores by {asked} are asked of an index by {index}")]
+    MetricMismatch {
+        /// The index's.
+        index: crate::Metric,
+        /// What was asked for.
+        asked: crate::Metric,
+    },
+    /// What a worker process said, or did not.
+    #[error("the worker for {shard}: {why}")]
+    Worker {
+        /// The file of its shard.
+        shard: PathBuf,
+        /// What went wrong.
+        why: String,
+    },
+    /// A message of another program, or of a later version.
+    #[error("a message between processes: {what}")]
+    Message {
+        /// What is wrong with it.
+        what: String,
+    },
     /// The caller asked for the end.
     #[error("cancelled")]
     Cancelled,

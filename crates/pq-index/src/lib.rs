@@ -29,12 +29,14 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod beside;
 mod binary;
 mod builder;
 mod cells;
 pub mod cross;
 pub mod cutoff;
 mod error;
+pub mod executor;
 pub mod faiss;
 mod flat;
 mod index;
@@ -65,7 +67,7 @@ pub use live::LiveIndex;
 pub use metric::{Metric, UnknownMetric};
 pub use opq::train_opq;
 pub use osq::{Bounds, Osq};
-pub use rerank::{FullVectors, ReadStats, Reranker};
+pub use rerank::{CodeScores, FullVectors, ReadStats, Reranker, rescore};
 pub use rotation::{Rotation, RotationKind};
 pub use search::{Rerank, SearchOptions, exact};
 pub use shard::Shards;

@@ -7,21 +7,6 @@ use scant_tensor_core::scan::{BLOCK, CodeBlocks};
 
 const OF_MODEL: &str = "codes of one model have the same columns";
 
-/// The least and the largest number of each kind beside the codes of a block: what bounds the keys of its rows.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Extremes {
-    pub(crate) factor: [f32; 2],
-    pub(crate) shift: [f32; 2],
-    pub(crate) norm: [f32; 2],
-    /// How far codes that are summed by products are away from 128.
-    pub(crate) radius: f32,
-}
-
-impl Extremes {
-    /// Of rows that differ in their codes alone.
-    pub(crate) const NONE: Extremes = Extremes { factor: [1.0; 2], shift: [0.0; 2], norm: [0.0; 2], radius: 0.0 };
-}
-
 #[derive(Clone, Debug)]
 pub(crate) struct List {
     /// The row number in the index of each place here, ascending.
@@ -32,8 +17,8 @@ pub(crate) struct List {
     pub(crate) factor: Option<Side>,
     pub(crate) shift: Option<Side>,
     pub(crate) norm: Option<Side>,
-    /// Of each block; empty if rows differ in table entries alone.
-    pub(crate) extremes: Vec<Extremes>,
+    /// How far codes that are summed by products are from 128 at most, of each block; empty if they are looked up.
+    pub(crate) radius: Vec<f32>,
 }
 
 impl List {
@@ -47,7 +32,7 @@ impl List {
             factor,
             shift,
             norm,
-            extremes: vec![],
+            radius: vec![],
         }
     }
 
@@ -66,46 +51,11 @@ impl List {
         key + base
     }
 
-    /// As [`key`](Self::key), of a whole block.
-    #[inline]
-    pub(crate) fn keys(&self, block: usize, keys: &mut [f32; BLOCK], sum: f32, base: f32) {
-        let mut beside = [0.0; BLOCK];
-        if let Some(factor) = &self.factor {
-            factor.fill(block * BLOCK, &mut beside);
-            keys.iter_mut().zip(&beside).for_each(|(key, factor)| *key *= factor);
-        }
-        if let Some(shift) = &self.shift {
-            shift.fill(block * BLOCK, &mut beside);
-            keys.iter_mut().zip(&beside).for_each(|(key, shift)| *key += shift * sum);
-        }
-        if let Some(norm) = &self.norm {
-            norm.fill(block * BLOCK, &mut beside);
-            keys.iter_mut().zip(&beside).for_each(|(key, norm)| *key += norm);
-        }
-        keys.iter_mut().for_each(|key| *key += base);
-    }
-
-    /// Makes the extremes from block `first` on anew.
+    /// Makes the radii from block `first` on anew.
     pub(crate) fn bound(&mut self, first: usize) {
-        self.extremes.truncate(first);
-        if self.factor.is_none() && self.shift.is_none() && self.norm.is_none() && !self.codes.is_in_quads() {
-            return;
-        }
-        for block in first..self.len().div_ceil(BLOCK) {
-            let places = block * BLOCK..(block * BLOCK + BLOCK).min(self.len());
-            let of = |side: &Option<Side>, none: [f32; 2]| match side {
-                None => none,
-                Some(side) => {
-                    places.clone().map(|p| side.get(p)).fold([f32::INFINITY, f32::NEG_INFINITY], |[a, b], v| [a.min(v), b.max(v)])
-                }
-            };
-            let none = Extremes::NONE;
-            self.extremes.push(Extremes {
-                factor: of(&self.factor, none.factor),
-                shift: of(&self.shift, none.shift),
-                norm: of(&self.norm, none.norm),
-                radius: if self.codes.is_in_quads() { self.codes.radius(block) } else { 0.0 },
-            });
+        self.radius.truncate(first);
+        if self.codes.is_in_quads() {
+            self.radius.extend((first..self.codes.blocks()).map(|block| self.codes.radius(block)));
         }
     }
 

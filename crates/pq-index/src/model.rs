@@ -3,11 +3,14 @@
 use crate::error::Error;
 use crate::flat::keys;
 use crate::metric::Metric;
-use crate::norm::Precision;
+use crate::norm::{Precision, Side};
 use crate::quantizer::{Coder, QuantizerKind, Scaling};
 use crate::rotation::{Rotation, RotationKind};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
 use scant_tensor_core::kmeans::Nearest;
+
+/// Centroids that are compared with queries at a time.
+const CENTROIDS: usize = 32;
 
 /// Settings that outlive training.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -81,7 +84,7 @@ impl Model {
     /// True if look-ups give squared distances by themselves.
     pub(crate) fn by_distance(config: &Config, coder: &Coder) -> bool {
         let splits = match coder {
-            Coder::Product(_) | Coder::Osq(_) => true,
+            Coder::Product(_) | Coder::Anisotropic(_) | Coder::Osq(_) => true,
             Coder::Scalar(_) => !matches!(config.quantizer, QuantizerKind::Scalar { bits: 6 | 8 }),
             _ => false,
         };
@@ -132,15 +135,15 @@ impl Model {
             return out;
         }
         let mut g = vec![0.0f32; self.dim];
+        let mut factors = self.sides.factor.map(Side::new);
         for (i, (row, codes)) in left.rows().into_iter().zip(out.codes.chunks_exact(tables)).enumerate() {
             quantizer.decode(codes, &mut g);
             let row = row.to_vec();
             let (mut factor, shift) = if scaling == Scaling::None { (1.0, 0.0) } else { quantizer.scale(&row, &g) };
-            if let Some(precision) = self.sides.factor {
+            if let Some(factors) = &mut factors {
                 // What will be read back, so that the norm fits to it.
-                let mut side = crate::norm::Side::new(precision);
-                side.push(factor);
-                factor = side.get(0);
+                factors.push(factor);
+                factor = factors.get(i);
             }
             g.iter_mut().for_each(|g| *g = factor * *g + shift);
             let squared = |v: &[f32]| v.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>();
@@ -186,10 +189,16 @@ impl Model {
         left
     }
 
-    /// The key of each centroid: lists are read in this order.
-    pub(crate) fn list_keys(&self, q: &[f32]) -> Vec<f32> {
-        let mut found = vec![0.0; self.centroids.nrows()];
-        keys(self.config.metric, q, self.centroids.as_standard_layout().as_slice().unwrap_or_default(), &mut found);
+    /// The key of each centroid for each query: lists are read in this order.
+    pub(crate) fn list_keys(&self, queries: &[&[f32]]) -> Vec<Vec<f32>> {
+        let mut found = vec![vec![0.0; self.centroids.nrows()]; queries.len()];
+        let centroids = self.centroids.as_standard_layout();
+        // A tile stays in the first cache while the queries take turns.
+        for (tile, rows) in centroids.as_slice().unwrap_or_default().chunks(CENTROIDS * self.dim).enumerate() {
+            for (q, found) in queries.iter().zip(&mut found) {
+                keys(self.config.metric, q, rows, &mut found[tile * CENTROIDS..]);
+            }
+        }
         found
     }
 }

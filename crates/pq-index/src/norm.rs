@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use half::f16;
+use half::slice::HalfFloatSliceExt;
 use scant_tensor_core::file::{Bytes, Dtype, File, Writer};
 use scant_tensor_core::scan::BLOCK;
 
@@ -111,13 +112,16 @@ impl Side {
     }
 
     /// The numbers of a block of rows, those past the last one as they were.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn fill(&self, first: usize, out: &mut [f32; BLOCK]) {
         let data = &self.data[first * self.precision.size()..];
         match self.precision {
             Precision::F32 => out.iter_mut().zip(data.as_chunks().0).for_each(|(out, b)| *out = f32::from_le_bytes(*b)),
             Precision::Half { scale } => {
-                out.iter_mut().zip(data.as_chunks().0).for_each(|(out, b)| *out = f16::from_le_bytes(*b).to_f32() * scale);
+                let mut halves = [f16::ZERO; BLOCK];
+                halves.iter_mut().zip(data.as_chunks().0).for_each(|(half, b)| *half = f16::from_le_bytes(*b));
+                halves.convert_to_f32_slice(out);
+                out.iter_mut().for_each(|out| *out *= scale);
             }
             Precision::Log8 { .. } => out.iter_mut().zip(data).for_each(|(out, code)| *out = self.table[usize::from(*code)]),
         }

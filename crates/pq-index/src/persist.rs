@@ -207,7 +207,7 @@ impl Index {
                 factor: part(&factor),
                 shift: part(&shift),
                 norm: part(&norm),
-                extremes: vec![],
+                radius: vec![],
             };
             list.bound(0);
             loaded.push(list);

@@ -2,10 +2,12 @@
 
 use crate::error::Error;
 use crate::flat::keys;
+use crate::index::Index;
 use crate::metric::Metric;
 use crate::source::{VectorSource, read_rows};
 use ndarray::ArrayView1;
 use scant_tensor_core::retrieve::{Hit, TopK};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Rows this close are read together: a request costs as much as 16 KiB.
@@ -20,8 +22,36 @@ pub trait Reranker: Sync {
     fn score(&self, metric: Metric, q: ArrayView1<'_, f32>, ids: &[u64], scores: &mut [f32]) -> Result<(), Error>;
 }
 
-/// The best `k` by the reranker's scores.
-pub(crate) fn rerank(r: &dyn Reranker, metric: Metric, q: ArrayView1<'_, f32>, hits: &[Hit], k: usize) -> Result<Vec<Hit>, Error> {
+/// The best `k` of `hits` by the reranker's scores: a stage between a coarse search and a finer one. [`SearchOptions`](crate::SearchOptions) does the
+/// same within a search.
+///
+/// Binary codes choose a thousand, product codes fifty of them, and full vectors, which may lie in a file, ten:
+///
+/// ```
+/// use ndarray::Array2;
+/// use scant_pq_index::quantizer::QuantizerKind;
+/// use scant_pq_index::{BinaryEncoder, BinaryIndex, CodeScores, FullVectors, IndexBuilder, Metric, Scoring, rescore};
+/// let x = Array2::from_shape_fn((2000, 16), |(i, j)| ((i * (j + 2)) as f32).sin());
+/// let ids: Vec<u64> = (0..2000).collect();
+/// let encoder = BinaryEncoder::frame(16, 64, 1, 1)?;
+/// let mut coarse = BinaryIndex::new(&encoder, Scoring::Symmetric);
+/// coarse.add(&ids, &encoder.encode(x.view())?)?;
+/// let mut trained = IndexBuilder::new(Metric::Cosine).quantizer(QuantizerKind::Product { m: 8, bits: 8 }).train(&x)?;
+/// trained.add(&ids, x.view())?;
+/// let fine = trained.finish();
+/// let (codes, full) = (CodeScores::new(&fine), FullVectors::new(&x));
+///
+/// let q = x.row(7);
+/// let hits = &coarse.search(&encoder.encode(x.slice(ndarray::s![7..8, ..]))?, 1000, None)?[0];
+/// let hits = rescore(&codes, Metric::Cosine, q, hits, 50)?;
+/// let hits = rescore(&full, Metric::Cosine, q, &hits, 10)?;
+/// assert_eq!((hits.len(), hits[0].id), (10, 7));
+/// # Ok::<(), scant_pq_index::Error>(())
+/// ```
+///
+/// # Errors
+/// What the reranker says.
+pub fn rescore(r: &dyn Reranker, metric: Metric, q: ArrayView1<'_, f32>, hits: &[Hit], k: usize) -> Result<Vec<Hit>, Error> {
     let ids: Vec<u64> = hits.iter().map(|hit| hit.id).collect();
     let mut scores = vec![0.0; ids.len()];
     r.score(metric, q, &ids, &mut scores)?;
@@ -29,6 +59,39 @@ pub(crate) fn rerank(r: &dyn Reranker, metric: Metric, q: ArrayView1<'_, f32>, h
     let order = metric.order();
     ids.iter().zip(&scores).for_each(|(id, score)| best.push(order.key(*score), *id));
     Ok(best.into_sorted().into_iter().map(|(key, id)| Hit { id, score: order.key(key) }).collect())
+}
+
+/// The codes of an index as a reranker: each candidate's score is what a search of the index would give it.
+pub struct CodeScores<'a> {
+    index: &'a Index,
+    /// List and place of each id.
+    places: HashMap<u64, (u32, u32)>,
+}
+
+impl<'a> CodeScores<'a> {
+    /// Looks up where each row lies, once. O(rows).
+    pub fn new(index: &'a Index) -> CodeScores<'a> {
+        let mut places = HashMap::with_capacity(index.len());
+        for (l, list) in index.lists.iter().enumerate() {
+            for (place, row) in list.rows.iter().enumerate().filter(|(_, row)| index.live.contains(**row as usize)) {
+                places.insert(index.ids[*row as usize], (l as u32, place as u32));
+            }
+        }
+        CodeScores { index, places }
+    }
+}
+
+impl Reranker for CodeScores<'_> {
+    fn score(&self, metric: Metric, q: ArrayView1<'_, f32>, ids: &[u64], scores: &mut [f32]) -> Result<(), Error> {
+        if metric != self.index.metric() {
+            return Err(Error::MetricMismatch { index: self.index.metric(), asked: metric });
+        }
+        let of = |id: &u64| self.places.get(id).copied().ok_or(Error::UnknownId { id: *id });
+        let places: Vec<(u32, u32)> = ids.iter().map(of).collect::<Result<_, _>>()?;
+        let keys = self.index.keys_at(q, &places)?;
+        scores.iter_mut().zip(keys).for_each(|(score, key)| *score = metric.order().key(key));
+        Ok(())
+    }
 }
 
 /// Full vectors from a source, where the id is the row number: an array, or a file of f32 or f16 rows of which only candidates are read.

@@ -3,10 +3,11 @@
 //! The integer sums bound the f32 ones from below (tensor-core's [`Tables`] and [`Weights`]), and keys grow with the sums, so a row whose bound is above the k-th
 //! best key so far cannot be among the best: what is found is what scoring every row would find, bit for bit.
 
-use crate::list::{Extremes, List};
+use crate::beside::{Beside, Limit, Terms};
+use crate::list::List;
 use scant_tensor_core::isa::Isa;
 use scant_tensor_core::retrieve::TopK;
-use scant_tensor_core::scan::{BLOCK, CodeBlocks, Lut, Sink, Tables, Weights, dot, lut4, lut8};
+use scant_tensor_core::scan::{BLOCK, Bound, CodeBlocks, Lut, Sink, Tables, Weights, dot, lut4, lut8};
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -14,8 +15,8 @@ use std::ops::Range;
 const SAMPLE: usize = 25;
 /// Blocks of a list that is long.
 const LONG: usize = 4 * SAMPLE;
-/// So many rows of a block are bounded faster all at once than one by one.
-const MANY: u32 = 16;
+/// Blocks whose numbers beside the codes are prepared at a time.
+const CHUNK: usize = 512;
 /// Up to so many tables the rounding, half a step each, leaves enough of 254 steps.
 const NARROW: usize = 64;
 
@@ -86,7 +87,18 @@ impl Rows<'_> {
     }
 
     fn pass(&self, visits: &mut [Visit<'_>]) {
-        let narrow = self.narrow(visits);
+        let mut at = self.blocks.start;
+        while at < self.blocks.end {
+            // What is beside the codes of a chunk stays in the second-level cache while the queries take turns.
+            let beside = Beside::of(self.list, at..self.blocks.end.min(at + CHUNK), self.allow.as_deref());
+            let end = if beside.is_some() { self.blocks.end.min(at + CHUNK) } else { self.blocks.end };
+            self.within(at..end).chunk(beside.as_ref(), visits);
+            at = end;
+        }
+    }
+
+    fn chunk(&self, beside: Option<&Beside<'_>>, visits: &mut [Visit<'_>]) {
+        let narrow = self.narrow(beside, visits);
         let mut queries = vec![];
         for (i, visit) in visits.iter_mut().enumerate() {
             let sums = match &visit.query.worth {
@@ -94,15 +106,15 @@ impl Rows<'_> {
                 Worth::Tables(lut, wide) => Sums::Tables(lut, narrow.as_ref().map_or(wide, |narrow| &narrow[i])),
                 Worth::Linear(weights) => Sums::Linear(weights),
             };
-            queries.push(Query { visit, sums, tau: f32::INFINITY, threshold: 0 });
+            queries.push(Query { visit, sums, tau: f32::INFINITY, threshold: 0, limit: Limit::default() });
         }
-        queries.iter_mut().for_each(Query::lower);
+        queries.iter_mut().for_each(|query| query.lower(beside));
         let (isa, codes, blocks, allow) = (Isa::best(), &self.list.codes, self.blocks.clone(), self.allow.as_deref());
         let sums: Vec<Sums<'_>> = queries.iter().map(|q| q.sums).collect();
         let digits: Vec<&[i8]> = sums.iter().filter_map(Sums::digits).collect();
         let eight: Vec<&[[u8; 256]]> = sums.iter().filter_map(|s| s.tables().map(Tables::eight)).filter(|t| !t.is_empty()).collect();
         let four: Vec<&[lut4::Pair]> = sums.iter().filter_map(|s| s.tables().map(Tables::four)).filter(|t| !t.is_empty()).collect();
-        let sink = &mut Survivors { rows: self, queries: &mut queries };
+        let sink = &mut Survivors { rows: self, beside, queries: &mut queries };
         match (digits.is_empty(), eight.is_empty(), narrow.is_some()) {
             (false, ..) => dot(isa, codes.as_bytes(), codes.rows(), blocks, &digits, allow, sink),
             (_, false, true) => lut8::scan_u8(isa, codes, blocks, &eight, allow, sink),
@@ -112,14 +124,15 @@ impl Rows<'_> {
         }
     }
 
-    /// Tables for sums that stop at 255, in steps that reach the k-th key, where every query has one and rows differ in table entries alone.
-    fn narrow(&self, visits: &[Visit<'_>]) -> Option<Vec<Tables>> {
-        if self.blocks.len() < LONG || !self.list.extremes.is_empty() {
+    /// Tables for sums that stop at 255, in steps that reach the k-th key, where every query has one.
+    fn narrow(&self, beside: Option<&Beside<'_>>, visits: &[Visit<'_>]) -> Option<Vec<Tables>> {
+        if self.blocks.len() < LONG {
             return None;
         }
         let of = |visit: &Visit<'_>| match &visit.query.worth {
-            Worth::Tables(lut, _) if lut.m() <= NARROW => {
-                let most = most(&Extremes::NONE, visit, visit.best.worst());
+            Worth::Tables(lut, wide) if lut.m() <= NARROW => {
+                let terms = Terms::of(visit, wide.bound());
+                let most = beside.map_or_else(|| most(&terms), |beside| beside.most(&terms));
                 most.is_finite().then(|| Tables::up_to(lut, most))
             }
             _ => None,
@@ -128,17 +141,11 @@ impl Rows<'_> {
     }
 }
 
-/// The largest worth of codes with which a row of the block may have a key of at most `tau`.
-fn most(block: &Extremes, visit: &Visit<'_>, tau: f32) -> f64 {
-    let [tau, base, sum] = [tau, visit.base, visit.query.sum].map(f64::from);
-    let shift = block.shift.map(|shift| f64::from(shift) * sum);
-    let beside = f64::from(block.norm[0]) + shift[0].min(shift[1]);
-    // With the largest sum the key is about tau, so no partial result is above twice this, and each of five roundings loses half a unit of one.
-    let size = tau.abs() + base.abs() + f64::from(block.norm[0].abs().max(block.norm[1].abs())) + shift[0].abs().max(shift[1].abs());
-    let left = tau - base - beside + 8.0 * size * f64::from(f32::EPSILON);
-    let factor = f64::from(if left < 0.0 { block.factor[1] } else { block.factor[0] });
-    // Unless all factors are positive the sums say nothing.
-    if block.factor[0] > 0.0 && !left.is_nan() { left / factor } else { f64::INFINITY }
+/// The largest worth with which a row may have a key of at most `tau`, where rows differ in look-ups alone.
+fn most(terms: &Terms) -> f64 {
+    let [tau, base] = [terms.tau, terms.base].map(f64::from);
+    // With the largest sum the key is about tau, so no partial result is above twice this, and each rounding loses half a unit of one.
+    tau - base + 8.0 * (tau.abs() + base.abs()) * f64::from(f32::EPSILON)
 }
 
 /// How the codes of a row are summed.
@@ -157,25 +164,14 @@ impl<'a> Sums<'a> {
         if let Sums::Linear(weights) = self { Some(weights.digits()) } else { None }
     }
 
-    /// The largest integer that a row of the block worth `most` or less can have.
-    #[inline]
-    fn threshold(&self, most: f64, block: &Extremes) -> i64 {
-        match self {
-            Sums::Tables(_, tables) => tables.threshold(most).into(),
-            Sums::Linear(weights) => weights.threshold(most, block.radius.into()).into(),
-        }
-    }
-
-    /// `(bias, step)`: a row of the block is worth at least the bias and so many steps as its integer says.
-    #[inline]
-    fn bound(&self, block: &Extremes) -> (f64, f64) {
+    fn bound(&self) -> Bound {
         match self {
             Sums::Tables(_, tables) => tables.bound(),
-            Sums::Linear(weights) => weights.bound(block.radius.into()),
+            Sums::Linear(weights) => weights.bound(),
         }
     }
 
-    /// What it is worth.
+    /// What a row is worth.
     #[inline]
     fn score(&self, codes: &CodeBlocks, place: usize) -> f32 {
         match self {
@@ -191,66 +187,43 @@ struct Query<'a, 'v> {
     sums: Sums<'a>,
     /// The k-th key so far.
     tau: f32,
-    /// The largest sum that may belong to it, of rows that differ in table entries alone.
-    threshold: i64,
+    /// The largest sum that may belong to it, where rows differ in look-ups alone; else what gives that of each row.
+    threshold: u32,
+    limit: Limit,
 }
 
 impl Query<'_, '_> {
-    fn lower(&mut self) {
-        self.tau = self.visit.best.worst();
-        self.threshold = self.sums.threshold(most(&Extremes::NONE, self.visit, self.tau), &Extremes::NONE);
+    fn lower(&mut self, beside: Option<&Beside<'_>>) {
+        let terms = Terms::of(self.visit, self.sums.bound());
+        self.tau = terms.tau;
+        match (beside, self.sums.tables()) {
+            (Some(beside), _) => self.limit = beside.limit(&terms),
+            (None, Some(tables)) => self.threshold = tables.threshold(most(&terms)),
+            (None, None) => {}
+        }
     }
 }
 
 /// Scores in f32 what passes, and lowers the thresholds by it.
 struct Survivors<'a, 'q, 'v> {
     rows: &'a Rows<'a>,
+    beside: Option<&'a Beside<'a>>,
     queries: &'a mut [Query<'q, 'v>],
 }
 
 impl Survivors<'_, '_, '_> {
-    #[inline]
-    fn threshold_of(&self, query: usize, block: usize) -> i64 {
-        let query = &self.queries[query];
-        match self.rows.list.extremes.get(block) {
-            None => query.threshold,
-            Some(extremes) => query.sums.threshold(most(extremes, query.visit, query.tau), extremes),
-        }
-    }
-
     #[inline(never)]
-    fn score<T: Copy + Into<f64>>(&mut self, query: usize, block: usize, mut mask: u64, sums: &[T; BLOCK]) {
+    fn score(&mut self, query: usize, block: usize, mut mask: u64) {
         let (query, list) = (&mut self.queries[query], self.rows.list);
         let (sum, base) = (query.visit.query.sum, query.visit.base);
-        // The block's extremes were all that was looked at so far. Keys grow with worth, also when they are rounded.
-        let bound = list.extremes.get(block).filter(|e| e.factor[0] >= 0.0).map(|extremes| query.sums.bound(extremes));
-        let at_least = |(bias, step): (f64, f64), sum: T| {
-            let worth = (bias + step * sum.into()) as f32;
-            // Less what the conversion may have added.
-            worth - (worth.abs() * f32::EPSILON + f32::MIN_POSITIVE)
-        };
-        if let Some(bound) = bound.filter(|_| mask.count_ones() >= MANY) {
-            let mut least = [0.0; BLOCK];
-            for (least, sum) in least.iter_mut().zip(sums) {
-                *least = at_least(bound, *sum);
-            }
-            list.keys(block, &mut least, sum, base);
-            for (lane, least) in least.iter().enumerate() {
-                mask &= !(u64::from(*least > query.tau) << lane);
-            }
-        }
         while mask != 0 {
-            let lane = mask.trailing_zeros() as usize;
+            let place = BLOCK * block + mask.trailing_zeros() as usize;
             mask &= mask - 1;
-            let place = BLOCK * block + lane;
-            if bound.is_some_and(|bound| list.key(place, at_least(bound, sums[lane]), sum, base) > query.tau) {
-                continue;
-            }
             let key = list.key(place, query.sums.score(&list.codes, place), sum, base);
             query.visit.best.push(key, self.rows.ids[list.rows[place] as usize]);
         }
         if query.visit.best.worst() < query.tau {
-            query.lower();
+            query.lower(self.beside);
         }
     }
 }
@@ -259,13 +232,19 @@ macro_rules! survivors {
     ($($t:ty)*) => { $(
         impl Sink<$t> for Survivors<'_, '_, '_> {
             #[inline(always)]
-            fn threshold(&self, query: usize, block: usize) -> $t {
+            fn threshold(&self, query: usize, _: usize) -> $t {
                 // Sums that stop at the largest are as good as any above, so all of them must pass.
-                self.threshold_of(query, block).clamp(<$t>::MIN.into(), <$t>::MAX.into()) as $t
+                self.queries[query].threshold.min(<$t>::MAX as u32) as $t
             }
             #[inline(always)]
-            fn block(&mut self, query: usize, block: usize, mask: u64, sums: &[$t; BLOCK]) {
-                self.score(query, block, mask, sums);
+            fn limits(&self, query: usize, block: usize, limits: &mut [f32; BLOCK]) -> bool {
+                let Some(beside) = self.beside else { return false };
+                beside.limits(block, &self.queries[query].limit, limits);
+                true
+            }
+            #[inline(always)]
+            fn block(&mut self, query: usize, block: usize, mask: u64, _: &[$t; BLOCK]) {
+                self.score(query, block, mask);
             }
         }
     )* };
@@ -312,7 +291,7 @@ mod tests {
             code.iter_mut().for_each(|c| *c = rng.next_u64() as u8);
             codes.push(&code).unwrap();
         }
-        let mut list = List { rows: (0..rows as u32).collect(), codes, full: vec![], factor, shift, norm, extremes: vec![] };
+        let mut list = List { rows: (0..rows as u32).collect(), codes, full: vec![], factor, shift, norm, radius: vec![] };
         list.bound(0);
         list
     }

@@ -6,9 +6,9 @@ use crate::flat::keys;
 use crate::index::Index;
 use crate::metric::Metric;
 use crate::model::Model;
-use crate::rerank::{Reranker, rerank};
+use crate::rerank::{Reranker, rescore};
 use crate::scan::{Prepared, Rows, Visit, Worth};
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use rayon::prelude::*;
 use scant_tensor_core::retrieve::{Bitmap, Filter, Hit, TopK};
 use scant_tensor_core::scan::{BLOCK, Lut, Tables, Weights};
@@ -84,7 +84,7 @@ impl Index {
         }
         if let (Some(r), Some(allowed)) = (options.rerank, allowed.as_ref().filter(|a| a.count() <= FEW)) {
             let hits: Vec<Hit> = allowed.iter().map(|row| Hit { id: self.ids[row], score: 0.0 }).collect();
-            return (0..q.nrows()).into_par_iter().map(|i| rerank(r.reranker, self.metric(), q.row(i), &hits, k)).collect();
+            return (0..q.nrows()).into_par_iter().map(|i| rescore(r.reranker, self.metric(), q.row(i), &hits, k)).collect();
         }
         let stage = options.rerank.map_or(k, |r| r.candidates.max(k));
         let bounds: Vec<f32> = match options.cutoff.filter(|_| options.rerank.is_none()) {
@@ -96,7 +96,7 @@ impl Index {
             let hits: Vec<Hit> = best.into_sorted().into_iter().map(|(key, id)| Hit { id, score: order.key(key) }).collect();
             match options.rerank {
                 None => Ok(hits),
-                Some(r) => rerank(r.reranker, self.metric(), q.row(i), &hits, k),
+                Some(r) => rescore(r.reranker, self.metric(), q.row(i), &hits, k),
             }
         };
         if options.rerank.is_none() {
@@ -153,8 +153,9 @@ impl Index {
         let prepared: Vec<Prepared<'_>> =
             q.as_slice().unwrap_or_default().chunks_exact(self.model.dim).map(|q| self.prepare(q)).collect::<Result<_, _>>()?;
         let mut stops: Vec<(bool, usize, usize, f32)> = vec![];
-        for (i, query) in prepared.iter().enumerate() {
-            let route = self.route(query, k, options, words);
+        let keys = self.model.list_keys(&prepared.iter().map(|query| query.q).collect::<Vec<_>>());
+        for (i, (query, keys)) in prepared.iter().zip(keys).enumerate() {
+            let route = self.route(query, keys, k, options, words);
             // First everyone's nearest list, which brings the k-th key down for all others.
             stops.extend(route.into_iter().enumerate().map(|(rank, (list, base))| (rank > 0, list, i, base)));
         }
@@ -174,9 +175,9 @@ impl Index {
     }
 
     /// The lists that a query visits, the nearest first. With a filter more than `nprobe`, until there are enough matching rows.
-    fn route(&self, query: &Prepared<'_>, k: usize, options: &SearchOptions<'_>, words: &Words<'_>) -> Vec<Stop> {
+    fn route(&self, query: &Prepared<'_>, keys: Vec<f32>, k: usize, options: &SearchOptions<'_>, words: &Words<'_>) -> Vec<Stop> {
         let model = &*self.model;
-        let found = model.list_keys(query.q).into_iter().enumerate();
+        let found = keys.into_iter().enumerate();
         let mut order: Vec<Stop> = found.filter(|(l, _)| self.lists[*l].len() > 0).collect();
         let nearest = |a: &Stop, b: &Stop| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0));
         let nprobe = options.nprobe.unwrap_or(model.config.nprobe).max(1);
@@ -199,8 +200,7 @@ impl Index {
                 visited
             });
         }
-        let adds_list = model.coder.as_ref().is_some_and(|c| model.config.residual && !Model::by_distance(&model.config, c));
-        if !adds_list {
+        if !self.adds_list() {
             order.iter_mut().for_each(|(_, base)| *base = query.base);
         }
         order
@@ -288,6 +288,35 @@ impl Index {
                 }
             }
         }
+    }
+
+    /// The keys of rows, each a list and a place in it.
+    pub(crate) fn keys_at(&self, q: ArrayView1<'_, f32>, places: &[(u32, u32)]) -> Result<Vec<f32>, Error> {
+        let mut rotated = q.to_owned().insert_axis(Axis(0));
+        self.model.admit(rotated.view_mut(), 0)?;
+        let q = rotated.as_slice().unwrap_or_default();
+        let query = self.prepare(q)?;
+        let bases = if self.adds_list() { self.model.list_keys(&[q]).concat() } else { vec![query.base; self.lists.len()] };
+        let key = |(list, place): &(u32, u32)| {
+            let (base, list, place) = (bases[*list as usize], &self.lists[*list as usize], *place as usize);
+            let worth = match &query.worth {
+                Worth::Whole => {
+                    let mut key = [0.0];
+                    keys(self.metric(), q, &list.full[place * self.model.dim..][..self.model.dim], &mut key);
+                    return key[0];
+                }
+                Worth::Tables(lut, _) => lut.score(&list.codes, place),
+                Worth::Linear(weights) => weights.score(&list.codes, place),
+            };
+            list.key(place, worth, query.sum, base)
+        };
+        Ok(places.iter().map(key).collect())
+    }
+
+    /// Whether a list's own key is part of the keys of its rows.
+    fn adds_list(&self) -> bool {
+        let model = &*self.model;
+        model.coder.as_ref().is_some_and(|c| model.config.residual && !Model::by_distance(&model.config, c))
     }
 
     /// The centroids' keys are a search too: how balanced lists are, as [`imbalance`](scant_tensor_core::kmeans::Clusters::imbalance).

@@ -5,7 +5,7 @@ use ndarray::{Array2, ArrayView2, Axis, concatenate, s};
 use proptest::prelude::*;
 use scant_pq_index::cutoff::Cutoff;
 use scant_pq_index::quantizer::{Levels, QuantizerKind};
-use scant_pq_index::{Error, Index, IndexBuilder, Metric, RotationKind, SearchOptions, Shards, exact};
+use scant_pq_index::{CodeScores, Error, Index, IndexBuilder, Metric, RotationKind, SearchOptions, Shards, exact, rescore};
 use scant_tensor_core::file::File;
 use scant_tensor_core::retrieve::{Column, Columns, Filter, Hit, Value};
 use scant_tensor_core::rng::Rng as Seeded;
@@ -40,6 +40,7 @@ fn builders(metric: Metric) -> Vec<(&'static str, IndexBuilder)> {
         ("sq6", b(QuantizerKind::Scalar { bits: 6 })),
         ("sq8 in lists", b(QuantizerKind::Scalar { bits: 8 }).lists(6)),
         ("sq8 residual", b(QuantizerKind::Scalar { bits: 8 }).lists(3).residual()),
+        ("anisotropic", b(QuantizerKind::Anisotropic { m: 6, bits: 4, eta: 4 })),
         ("lvq8", b(QuantizerKind::Lvq { bits: 8 }).residual()),
         ("lvq4 in lists", b(QuantizerKind::Lvq { bits: 4 }).residual().lists(4)),
         ("osq", b(QuantizerKind::Osq { bits: 37 })),
@@ -69,6 +70,27 @@ fn bits(hits: &[Vec<Hit>]) -> Vec<Vec<(u64, u32)>> {
 
 fn search(index: &Index, q: ArrayView2<'_, f32>, k: usize) -> Vec<Vec<Hit>> {
     index.search(q, k, &all_lists()).unwrap()
+}
+
+/// A stage that scores candidates by codes gives what a search of the same codes gives, also for ids that a search would not have found.
+#[test]
+fn codes_score_candidates_as_a_search_does() {
+    let (x, q) = (vectors(300, 13, 2), vectors(3, 13, 3));
+    for metric in METRICS {
+        for (name, builder) in builders(metric) {
+            let mut index = built(&builder, &x);
+            index.remove(&[5]).unwrap();
+            let hits = search(&index, q.view(), 300);
+            let scores = CodeScores::new(&index);
+            for (q, hits) in q.rows().into_iter().zip(hits) {
+                let shuffled: Vec<Hit> = hits.iter().rev().map(|hit| Hit { score: 0.0, ..*hit }).collect();
+                assert_eq!(bits(&[rescore(&scores, metric, q, &shuffled, 300).unwrap()]), bits(&[hits]), "{name}, {metric}");
+                assert!(matches!(rescore(&scores, metric, q, &[Hit { id: 5, score: 0.0 }], 1), Err(Error::UnknownId { id: 5 })));
+            }
+            let other = METRICS.into_iter().find(|m| *m != metric).unwrap();
+            assert!(matches!(rescore(&scores, other, q.row(0), &[], 1), Err(Error::MetricMismatch { .. })));
+        }
+    }
 }
 
 /// P2 and P3: a score is the measure of the query and the decoded vector, and the hits are all rows sorted by it.

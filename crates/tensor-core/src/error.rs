@@ -117,6 +117,14 @@ pub enum Error {
         /// Which term.
         term: usize,
     },
+    /// What cannot be a factor of a two-stage term.
+    #[error("{what} is {term}: a factor is a dense matrix, a grid or a palette")]
+    Factor {
+        /// Which factor.
+        what: String,
+        /// What it is.
+        term: String,
+    },
     /// A matrix that must be positive definite and is not, in f32.
     #[error("{what}: pivot {pivot} of {n} is not positive, so this is not positive definite in f32")]
     NotPositiveDefinite {

@@ -112,8 +112,10 @@ fn factor(a: ArrayView2<'_, f32>, at: impl Fn(usize, usize) -> (usize, usize)) -
     }
 }
 
+mod low_rank;
 mod moments;
 #[cfg(test)]
 mod tests;
 
+pub use low_rank::low_rank;
 pub use moments::{covariance, cross, mean};

@@ -1,7 +1,8 @@
 //! A layer is a sum of terms: `y = Post(sum of T_i Pre(x)) + bias`.
 
 use crate::error::Error;
-use crate::format::{Codebook, Csr, Dense, DenseType, Grid, PANEL, Palette};
+use crate::file::Bytes;
+use crate::format::{Codebook, Csr, Dense, DenseType, Grid, LowRank, PANEL, Palette, Pivoted};
 use crate::kernels;
 use crate::prepared::{Prepared, Wants};
 use crate::transform::Post;
@@ -81,14 +82,20 @@ pub trait LinearOp: Send + Sync {
         0
     }
 
-    /// Computes `part` of the first stage, `t[.., part]`, `[tokens, part.len()]`: once per input, not once per row range.
+    /// What the second stage needs of the first one's result.
+    fn staged_wants(&self) -> Wants {
+        Wants::default()
+    }
+
+    /// Adds `part` of the first stage to `t`, `[tokens, part.len()]` with contiguous rows: once per input, not once per row range. `part`
+    /// starts at a multiple of 16 and ends at one or at the end.
     fn stage(&self, x: &Prepared, part: Range<usize>, t: ArrayViewMut2<'_, f32>) {
         let _ = (x, part, t);
     }
 
     /// `y[.., rows] += x W[rows]^T`. `y` is `[tokens, rows.len()]` with contiguous rows; `rows` starts at a multiple of 16 and ends at
-    /// one or at `m`; `staged` is `[tokens, staged_len]`.
-    fn accumulate(&self, x: &Prepared, staged: ArrayView2<'_, f32>, rows: Range<usize>, y: ArrayViewMut2<'_, f32>);
+    /// one or at `m`; `staged` holds the first stage's result, `[tokens, staged_len]`, where there is one.
+    fn accumulate(&self, x: &Prepared, staged: &Prepared, rows: Range<usize>, y: ArrayViewMut2<'_, f32>);
 
     /// `dense += W[rows]`, `[rows.len(), n]`: residuals are subtractions.
     fn add_rows(&self, rows: Range<usize>, dense: ArrayViewMut2<'_, f32>);
@@ -131,6 +138,10 @@ pub enum Term {
     Csr(Arc<Csr>),
     /// Codes of groups of weights into codebooks.
     Codebook(Arc<Codebook>),
+    /// A product of two thin matrices.
+    LowRank(Arc<LowRank>),
+    /// The same, where some rows are the second matrix as it is.
+    Pivoted(Arc<Pivoted>),
     /// The caller's own; runs, but is not saved.
     Other(Arc<dyn LinearOp>),
 }
@@ -143,6 +154,8 @@ impl std::fmt::Debug for Term {
             Term::Palette(_) => "Palette",
             Term::Csr(_) => "Csr",
             Term::Codebook(_) => "Codebook",
+            Term::LowRank(_) => "LowRank",
+            Term::Pivoted(_) => "Pivoted",
             Term::Other(_) => "Other",
         };
         write!(f, "{kind}{:?}", self.op().shape())
@@ -179,6 +192,18 @@ impl From<Codebook> for Term {
     }
 }
 
+impl From<LowRank> for Term {
+    fn from(t: LowRank) -> Term {
+        Term::LowRank(Arc::new(t))
+    }
+}
+
+impl From<Pivoted> for Term {
+    fn from(t: Pivoted) -> Term {
+        Term::Pivoted(Arc::new(t))
+    }
+}
+
 impl Term {
     /// The operation.
     pub fn op(&self) -> &dyn LinearOp {
@@ -188,7 +213,23 @@ impl Term {
             Term::Palette(t) => &**t,
             Term::Csr(t) => &**t,
             Term::Codebook(t) => &**t,
+            Term::LowRank(t) => &**t,
+            Term::Pivoted(t) => &**t,
             Term::Other(t) => &**t,
+        }
+    }
+
+    /// Shows `f` each stretch of memory that it lies in, to be put elsewhere.
+    pub(crate) fn each_bytes(&mut self, f: &mut dyn FnMut(&mut Bytes)) {
+        match self {
+            Term::Dense(t) => Arc::make_mut(t).each_bytes(f),
+            Term::Grid(t) => Arc::make_mut(t).each_bytes(f),
+            Term::Palette(t) => Arc::make_mut(t).each_bytes(f),
+            Term::Csr(t) => Arc::make_mut(t).each_bytes(f),
+            Term::Codebook(t) => Arc::make_mut(t).each_bytes(f),
+            Term::LowRank(t) => Arc::make_mut(t).each_bytes(f),
+            Term::Pivoted(t) => Arc::make_mut(t).each_bytes(f),
+            Term::Other(_) => {}
         }
     }
 }
@@ -277,7 +318,7 @@ impl LinearOp for Grid {
         Wants { blocks: true }
     }
 
-    fn accumulate(&self, x: &Prepared, _staged: ArrayView2<'_, f32>, rows: Range<usize>, mut y: ArrayViewMut2<'_, f32>) {
+    fn accumulate(&self, x: &Prepared, _staged: &Prepared, rows: Range<usize>, mut y: ArrayViewMut2<'_, f32>) {
         kernels::grid::accumulate(self, x, rows, &mut y);
     }
 
@@ -299,7 +340,7 @@ impl LinearOp for Palette {
         self.grid().wants()
     }
 
-    fn accumulate(&self, x: &Prepared, _staged: ArrayView2<'_, f32>, rows: Range<usize>, mut y: ArrayViewMut2<'_, f32>) {
+    fn accumulate(&self, x: &Prepared, _staged: &Prepared, rows: Range<usize>, mut y: ArrayViewMut2<'_, f32>) {
         kernels::grid::accumulate_palette(self, x, rows, &mut y);
     }
 
@@ -332,7 +373,7 @@ impl LinearOp for Dense {
         Footprint { values: bytes * self.shape[0] as u64 * self.shape[1] as u64, ..Footprint::default() }
     }
 
-    fn accumulate(&self, x: &Prepared, _staged: ArrayView2<'_, f32>, rows: Range<usize>, mut y: ArrayViewMut2<'_, f32>) {
+    fn accumulate(&self, x: &Prepared, _staged: &Prepared, rows: Range<usize>, mut y: ArrayViewMut2<'_, f32>) {
         kernels::dense::accumulate(self, x, rows, &mut y);
     }
 
@@ -351,7 +392,7 @@ impl LinearOp for Csr {
         Footprint { values: self.values().as_bytes().len() as u64, indices: indices as u64, ..Footprint::default() }
     }
 
-    fn accumulate(&self, x: &Prepared, _staged: ArrayView2<'_, f32>, rows: Range<usize>, mut y: ArrayViewMut2<'_, f32>) {
+    fn accumulate(&self, x: &Prepared, _staged: &Prepared, rows: Range<usize>, mut y: ArrayViewMut2<'_, f32>) {
         kernels::csr::accumulate(self, x, rows, &mut y);
     }
 
@@ -380,7 +421,7 @@ impl LinearOp for Codebook {
         }
     }
 
-    fn accumulate(&self, x: &Prepared, _staged: ArrayView2<'_, f32>, rows: Range<usize>, mut y: ArrayViewMut2<'_, f32>) {
+    fn accumulate(&self, x: &Prepared, _staged: &Prepared, rows: Range<usize>, mut y: ArrayViewMut2<'_, f32>) {
         kernels::codebook::accumulate(self, x, rows, &mut y);
     }
 

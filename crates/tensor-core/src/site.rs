@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::file::Bytes;
 use crate::isa::Isa;
-use crate::linear::{Footprint, Linear, Term};
+use crate::linear::{Footprint, Linear, LinearOp, Term};
 use crate::prepared::{Mode, Prepared, Wants};
 use crate::team::Team;
 use crate::transform::{Post, Pre};
@@ -33,6 +33,22 @@ pub struct Ctx<'a> {
 pub struct Workspace {
     prepared: Prepared,
     staged: Vec<f32>,
+    /// The first stage's result of each two-stage term, as its second stage reads it.
+    seconds: Vec<Prepared>,
+    /// For terms of one stage.
+    none: Prepared,
+}
+
+/// Above so many values the second stage treats them as the mode says; fewer cost nothing as they are.
+const LONG_STAGE: usize = 64;
+
+/// A two-stage term of a site.
+#[derive(Clone, Debug)]
+struct Stage {
+    linear: usize,
+    term: usize,
+    /// Where its first stage lies among the staged values.
+    values: Range<usize>,
 }
 
 /// One piece of work: rows of one matrix.
@@ -103,8 +119,11 @@ pub struct Site {
     /// The same for the dense path.
     dense_tasks: Vec<Task>,
     dense_cuts: Vec<Range<usize>>,
-    /// Per linear and term: where its first stage lies among the staged values.
-    stages: Vec<Vec<Range<usize>>>,
+    /// The two-stage terms, and per piece of work on their first stages: which stage, and its columns of it.
+    stages: Vec<Stage>,
+    stage_tasks: Vec<(usize, Range<usize>)>,
+    /// Staged values of each.
+    stage_cuts: Vec<Range<usize>>,
     columns: usize,
 }
 
@@ -119,7 +138,8 @@ impl Site {
         };
         let columns = first.shape()[1];
         pre.check(columns)?;
-        let (mut tasks, mut cuts, mut stages) = (vec![], vec![], vec![]);
+        let (mut tasks, mut cuts) = (vec![], vec![]);
+        let (mut stages, mut stage_tasks, mut stage_cuts) = (vec![], vec![], vec![]);
         let (mut dense_tasks, mut dense_cuts) = (vec![], vec![]);
         let (mut output, mut staged) = (0, 0);
         for (linear, l) in linears.iter().enumerate() {
@@ -135,18 +155,20 @@ impl Site {
                 }
             }
             output += m;
-            stages.push(
-                l.terms
-                    .iter()
-                    .map(|t| {
-                        staged += t.op().staged_len();
-                        staged - t.op().staged_len()..staged
-                    })
-                    .collect(),
-            );
+            for (term, t) in l.terms.iter().enumerate().filter(|(_, t)| t.op().staged_len() > 0) {
+                let len = t.op().staged_len();
+                let step = (TASK_BYTES / (columns + 1)).max(len / 64).next_multiple_of(16);
+                for start in (0..len).step_by(step) {
+                    let part = start..(start + step).min(len);
+                    stage_cuts.push(staged + part.start..staged + part.end);
+                    stage_tasks.push((stages.len(), part));
+                }
+                stages.push(Stage { linear, term, values: staged..staged + len });
+                staged += len;
+            }
         }
         let wants = linears.iter().flat_map(|l| &l.terms).fold(Wants::default(), |w, t| w.union(t.op().wants()));
-        Ok(Site { pre: Arc::new(pre), linears, wants, tasks, cuts, dense_tasks, dense_cuts, stages, columns })
+        Ok(Site { pre: Arc::new(pre), linears, wants, tasks, cuts, dense_tasks, dense_cuts, stages, stage_tasks, stage_cuts, columns })
     }
 
     /// Number of inputs.
@@ -186,15 +208,13 @@ impl Site {
             return into_rows(y, |rows| self.forward(ctx, x, ws, rows));
         }
         self.prepare(ctx, x, ws, &y)?;
-        let (prepared, staged) = self.run_stages(ctx, ws);
+        self.run_stages(ctx, ws)?;
+        let ws = &*ws;
         ctx.team.split(y.view_mut(), &self.cuts, |i, mut y| {
             let task = &self.tasks[i];
             let linear = &self.linears[task.linear];
             start(linear, &task.rows, &mut y);
-            for (term, stage) in linear.terms.iter().zip(&self.stages[task.linear]) {
-                let staged = staged.slice_axis(Axis(1), stage.clone().into());
-                term.op().accumulate(prepared, staged, task.rows.clone(), y.view_mut());
-            }
+            self.accumulate(ws, task, &mut y);
         });
         self.finish(y);
         Ok(())
@@ -216,8 +236,7 @@ impl Site {
             return into_rows(y, |rows| self.forward_dense(ctx, x, ws, rows));
         }
         self.prepare(ctx, x, ws, &y)?;
-        let (prepared, _) = self.run_stages(ctx, ws);
-        let x = prepared.values();
+        let x = ws.prepared.values();
         ctx.team.split(y.view_mut(), &self.dense_cuts, |i, mut y| {
             let task = &self.dense_tasks[i];
             let linear = &self.linears[task.linear];
@@ -271,16 +290,14 @@ impl Site {
         }
         Error::check_shape("site input", &[x.nrows(), self.columns], x.shape())?;
         ws.prepared.fill(ctx.isa, ctx.mode, &self.pre, self.wants, x)?;
-        let (prepared, staged) = self.run_stages(ctx, ws);
+        self.run_stages(ctx, ws)?;
+        let ws = &*ws;
         ctx.team.split(kept, &cuts, |i, kept| {
             let task = &tasks[i];
             let linear = &self.linears[task.linear];
-            let mut y = Array2::zeros((prepared.tokens(), task.rows.len()));
+            let mut y = Array2::zeros((ws.prepared.tokens(), task.rows.len()));
             start(linear, &task.rows, &mut y.view_mut());
-            for (term, stage) in linear.terms.iter().zip(&self.stages[task.linear]) {
-                let staged = staged.slice_axis(Axis(1), stage.clone().into());
-                term.op().accumulate(prepared, staged, task.rows.clone(), y.view_mut());
-            }
+            self.accumulate(ws, task, &mut y.view_mut());
             keep(y.view(), kept);
         });
         Ok(())
@@ -292,20 +309,38 @@ impl Site {
         ws.prepared.fill(ctx.isa, ctx.mode, &self.pre, self.wants, x)
     }
 
-    fn run_stages<'w>(&self, ctx: &Ctx<'_>, ws: &'w mut Workspace) -> (&'w Prepared, ArrayView2<'w, f32>) {
-        let total = self.stages.iter().flatten().map(|r| r.end).max().unwrap_or(0);
+    /// Computes the first stages, and prepares them for the second ones.
+    fn run_stages(&self, ctx: &Ctx<'_>, ws: &mut Workspace) -> Result<(), Error> {
+        let Some(total) = self.stages.last().map(|stage| stage.values.end) else { return Ok(()) };
         let tokens = ws.prepared.tokens();
         ws.staged.clear();
         ws.staged.resize(tokens * total, 0.0);
-        if total > 0 {
-            let staged = ArrayViewMut2::from_shape((tokens, total), &mut ws.staged).expect("the buffer was sized for it");
-            let jobs: Vec<_> =
-                self.linears.iter().zip(&self.stages).flat_map(|(l, s)| l.terms.iter().zip(s)).filter(|(_, r)| !r.is_empty()).collect();
-            let cuts: Vec<_> = jobs.iter().map(|(_, r)| (*r).clone()).collect();
-            let prepared = &ws.prepared;
-            ctx.team.split(staged, &cuts, |i, t| jobs[i].0.op().stage(prepared, 0..jobs[i].1.len(), t));
+        let mut staged = ArrayViewMut2::from_shape((tokens, total), &mut ws.staged).expect("the buffer was sized for it");
+        let prepared = &ws.prepared;
+        ctx.team.split(staged.view_mut(), &self.stage_cuts, |i, t| {
+            let (stage, part) = &self.stage_tasks[i];
+            self.op(&self.stages[*stage]).stage(prepared, part.clone(), t);
+        });
+        ws.seconds.resize(self.stages.len(), Prepared::new());
+        for (stage, second) in self.stages.iter().zip(&mut ws.seconds) {
+            let mode = if stage.values.len() > LONG_STAGE { ctx.mode } else { Mode::Exact };
+            let values = staged.slice_axis(Axis(1), stage.values.clone().into());
+            second.fill(ctx.isa, mode, &Pre::none(), self.op(stage).staged_wants(), values)?;
         }
-        (&ws.prepared, ArrayView2::from_shape((tokens, total), &ws.staged).expect("the buffer was sized for it"))
+        Ok(())
+    }
+
+    fn op(&self, stage: &Stage) -> &dyn LinearOp {
+        self.linears[stage.linear].terms[stage.term].op()
+    }
+
+    /// Adds the terms' products to `y`, `[tokens, task.rows.len()]`.
+    fn accumulate(&self, ws: &Workspace, task: &Task, y: &mut ArrayViewMut2<'_, f32>) {
+        let mut seconds = self.stages.iter().zip(&ws.seconds).filter(|(stage, _)| stage.linear == task.linear).peekable();
+        for (term, t) in self.linears[task.linear].terms.iter().enumerate() {
+            let staged = seconds.next_if(|(stage, _)| stage.term == term).map_or(&ws.none, |(_, second)| second);
+            t.op().accumulate(&ws.prepared, staged, task.rows.clone(), y.view_mut());
+        }
     }
 
     /// Post sees whole outputs, so it runs after all tasks; the bias comes last.
@@ -326,16 +361,7 @@ impl Site {
 
     /// Shows `f` each stretch of memory that the matrices lie in, to be put elsewhere.
     pub(crate) fn each_bytes(&mut self, f: &mut dyn FnMut(&mut Bytes)) {
-        for term in self.linears.iter_mut().flat_map(|l| &mut l.terms) {
-            match term {
-                Term::Dense(t) => Arc::make_mut(t).each_bytes(f),
-                Term::Grid(t) => Arc::make_mut(t).each_bytes(f),
-                Term::Palette(t) => Arc::make_mut(t).each_bytes(f),
-                Term::Csr(t) => Arc::make_mut(t).each_bytes(f),
-                Term::Codebook(t) => Arc::make_mut(t).each_bytes(f),
-                Term::Other(_) => {}
-            }
-        }
+        self.linears.iter_mut().flat_map(|l| &mut l.terms).for_each(|term| term.each_bytes(f));
     }
 
     /// `out = W[i]` of matrix `linear`, `[inputs]`, through Post and Pre: how a tied embedding is read.

@@ -44,13 +44,14 @@ impl Hadamard {
         &self.signs
     }
 
-    fn forward(&self, x: &mut [f32]) {
+    /// Rotates `x` in place, as many values as there are signs.
+    pub fn forward(&self, x: &mut [f32]) {
         x.iter_mut().zip(self.signs.iter()).for_each(|(x, s)| *x *= s);
         self.mix(x);
     }
 
     /// The inverse is the transpose: rotate first, then the signs.
-    fn inverse(&self, x: &mut [f32]) {
+    pub fn inverse(&self, x: &mut [f32]) {
         self.mix(x);
         x.iter_mut().zip(self.signs.iter()).for_each(|(x, s)| *x *= s);
     }

@@ -68,6 +68,11 @@ struct Angles {
 }
 
 impl Scratch {
+    /// What a cache's own work is done in.
+    pub(crate) fn cache_workspace(&mut self) -> &mut scant_kvcache::Workspace {
+        &mut self.kv
+    }
+
     /// Makes the rotations of `positions`, for every kind that the model has.
     pub(crate) fn rotate_for(&mut self, config: &Config, positions: Range<usize>) {
         // Nothing keeps a caller from taking the same buffers to another model.

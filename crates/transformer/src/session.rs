@@ -1,11 +1,12 @@
 //! One sequence: a prompt, then token by token.
 
 use crate::forward::{Run, Scratch, Sequence, fit};
-use crate::{Error, Model, Path};
+use crate::{Error, Model, Path, Rope};
 use ndarray::ArrayView2;
 use scant_kvcache::{Cache, KvType, LayerBytes};
 use scant_tensor_core::Ctx;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Settings of a [`Session`].
 #[derive(Clone, Copy, Debug)]
@@ -38,13 +39,17 @@ pub struct Session<'m> {
 }
 
 impl<'m> Session<'m> {
-    /// An empty sequence with a dense cache.
+    /// An empty sequence with a cache as `options` say.
     ///
     /// # Errors
     /// [`Error::Cache`] for a description whose attention cannot be.
     pub fn new(model: &'m Model, ctx: Ctx<'m>, options: Options) -> Result<Session<'m>, Error> {
         let layers = (0..model.config().layers.len()).map(|l| model.config().geometry(l)).collect::<Result<Vec<_>, _>>()?;
-        Ok(Session::with_cache(model, ctx, options, Cache::dense(&layers, options.kv)?))
+        let config = model.config();
+        let of_kind = |r: &Rope| r.frequencies(config.head_dim).into_iter().map(|f| f as f32).collect::<Arc<[f32]>>();
+        let kinds: Vec<_> = config.ropes.iter().map(of_kind).collect();
+        let frequencies: Vec<_> = config.layers.iter().map(|l| kinds[l.rope].clone()).collect();
+        Ok(Session::with_cache(model, ctx, options, Cache::of(&layers, options.kv, &frequencies)?))
     }
 
     /// A sequence whose keys and values are held by `cache`, which may hold some already.
@@ -89,12 +94,20 @@ impl<'m> Session<'m> {
         Ok(self.cache.truncate(len)?)
     }
 
+    /// Says that a prompt is complete: a cache with a policy gives up now what the policy says, not only while decoding.
+    ///
+    /// # Errors
+    /// [`Error::Cache`].
+    pub fn compress(&mut self) -> Result<(), Error> {
+        Ok(self.cache.compress(&self.ctx, self.scratch.cache_workspace())?)
+    }
+
     /// Takes memory for `tokens` in all now, so that decoding up to there takes none.
     pub fn reserve(&mut self, tokens: usize) {
         self.cache.reserve(tokens);
     }
 
-    /// Appends a prompt and returns the logits `[vocabulary]` of what follows its last token.
+    /// Appends a prompt and returns the logits `[vocabulary]` of what follows its last token. A cache with a policy is thinned out behind it.
     ///
     /// # Errors
     /// [`Error::NoTokens`]; [`Error::Token`]; [`Error::Context`] beyond the model's context: the sequence is as it was before. So it is after
@@ -110,6 +123,7 @@ impl<'m> Session<'m> {
             }
             Ok(())
         })?;
+        self.compress()?;
         Ok(&self.logits)
     }
 

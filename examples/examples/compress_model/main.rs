@@ -19,7 +19,7 @@ use scant_examples::args::{Args, Opt};
 use scant_examples::bar::Bar;
 use scant_examples::data::shown;
 use scant_examples::judge::{Judged, judge, speed};
-use scant_examples::method::{DEFAULT, method};
+use scant_examples::method::{DEFAULT, methods};
 use scant_examples::{data, program, sequences};
 use scant_tensor_core::isa::Isa;
 use scant_tensor_core::team::Team;
@@ -29,7 +29,11 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 const OPTIONS: &[Opt] = &[
-    Opt { name: "method", value: "LIST", help: "methods, by comma: rtn-4-g64, gptq-3-g128-act (default: 8, 4, 3 and 2 bits)" },
+    Opt {
+        name: "method",
+        value: "LIST",
+        help: "methods, by comma: rtn-4-g64, gptq-3-g128-act, rtn-3-g64+eora-b0.25 (default: 8, 4, 3 and 2 bits)",
+    },
     Opt { name: "save", value: "METHOD", help: "the one that is saved (default gptq-4-g64, or the last of the list)" },
     Opt {
         name: "also",
@@ -65,7 +69,7 @@ fn compress_model() -> Result<()> {
     let team = Team::new(threads);
     let fast = Ctx { isa: Isa::best(), mode: Mode::Fast, team: &team };
     let names = names(&args, quick)?;
-    args.value("head").map(method).transpose()?;
+    args.value("head").map(methods).transpose()?;
     let chosen = match args.value("save") {
         Some(name) => names.iter().position(|n| n == name).ok_or_else(|| format!("--save {name} is not among {}", names.join(", ")))?,
         None => names.iter().position(|n| n == "gptq-4-g64").unwrap_or(names.len() - 1),
@@ -106,9 +110,9 @@ fn compress_model() -> Result<()> {
 
     // Every method begins with the model as it was opened.
     let plan = |name: &str| -> Result<CompressPlan> {
-        let mut plan = CompressPlan::new(vec![method(name)?]);
+        let mut plan = CompressPlan::new(methods(name)?);
         plan.propagation = propagation;
-        plan.head = args.value("head").map(method).transpose()?.into_iter().collect();
+        plan.head = args.value("head").map(methods).transpose()?.unwrap_or_default();
         plan.resume = args.value("resume").map(|folder| Path::new(folder).join(name));
         Ok(plan)
     };
@@ -193,7 +197,7 @@ fn names(args: &Args, quick: bool) -> Result<Vec<String>> {
         return Err(format!("--method has {name} twice").into());
     }
     // A name that is wrong is known before minutes are spent.
-    names.iter().try_for_each(|name| method(name).map(drop))?;
+    names.iter().try_for_each(|name| methods(name).map(drop))?;
     Ok(names)
 }
 

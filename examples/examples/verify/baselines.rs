@@ -4,7 +4,7 @@ use crate::Result;
 use scant_eval::stories::{CALIBRATION_SEEDS, HELD_OUT_SEEDS};
 use scant_examples::bar::Bar;
 use scant_examples::judge::{Judged, judge};
-use scant_examples::method::method;
+use scant_examples::method::methods;
 use scant_examples::table::Table;
 use scant_examples::{data, sequences};
 use scant_tensor_core::team::Team;
@@ -41,9 +41,8 @@ fn run(model: &Model, calibration: &[Vec<u32>], test: &[Vec<u32>], pairs: &[Pair
             names.push(name);
         }
     }
-    let fit = |name: &&str| -> Result<Model> {
-        Ok(compress(model, calibration, &CompressPlan::new(vec![method(name)?]), &team, &Bar::new(*name))?.0)
-    };
+    let fit =
+        |name: &&str| -> Result<Model> { Ok(compress(model, calibration, &CompressPlan::new(methods(name)?), &team, &Bar::new(*name))?.0) };
     let models = names.iter().map(fit).collect::<Result<Vec<_>>>()?;
     let judged: Vec<_> = models.iter().map(Judged::exact).collect();
     let quality = judge(Judged::exact(model), &judged, test, threads, &Bar::new("quality"))?;

@@ -2,7 +2,7 @@
 
 use crate::{Result, smollm};
 use scant_examples::bar::Bar;
-use scant_examples::method::method;
+use scant_examples::method::methods;
 use scant_tensor_core::team::Team;
 use scant_transformer::{CompressPlan, compress};
 use std::time::Instant;
@@ -15,8 +15,7 @@ pub(crate) fn run() -> Result<()> {
     let calibration = smollm::calibration(model.tokenizer()?)?;
     let team = Team::new(std::thread::available_parallelism()?.get());
     let start = Instant::now();
-    let (compressed, reports) =
-        compress(&model, &calibration, &CompressPlan::new(vec![method("gptq-3-g64")?]), &team, &Bar::new("gptq-3-g64"))?;
+    let (compressed, reports) = compress(&model, &calibration, &CompressPlan::new(methods("gptq-3-g64")?), &team, &Bar::new("gptq-3-g64"))?;
     let seconds = start.elapsed().as_secs_f64();
     let peak = peak_bytes()?;
     println!(
@@ -39,7 +38,7 @@ pub(crate) fn run() -> Result<()> {
 }
 
 /// The most memory that this process has had.
-fn peak_bytes() -> Result<u64> {
+pub(crate) fn peak_bytes() -> Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status").map_err(|e| format!("/proc/self/status: {e}"))?;
     let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).ok_or("/proc/self/status has no line VmHWM")?;
     let kib: u64 = line.trim().trim_end_matches("kB").trim().parse()?;

@@ -4,7 +4,7 @@ use crate::{Result, smollm};
 use scant_eval::stories::{CALIBRATION_SEEDS, HELD_OUT_SEEDS};
 use scant_examples::bar::Bar;
 use scant_examples::judge::{Judged, judge};
-use scant_examples::method::method;
+use scant_examples::method::methods;
 use scant_examples::table::Table;
 use scant_examples::{data, sequences};
 use scant_tensor_core::team::Team;
@@ -26,9 +26,8 @@ pub(crate) fn smollm2() -> Result<()> {
 fn run(model: &Model, calibration: &[Vec<u32>], test: &[Vec<u32>]) -> Result<()> {
     let threads = std::thread::available_parallelism()?.get();
     let team = Team::new(threads);
-    let fit = |name: &str| -> Result<Model> {
-        Ok(compress(model, calibration, &CompressPlan::new(vec![method(name)?]), &team, &Bar::new(name))?.0)
-    };
+    let fit =
+        |name: &str| -> Result<Model> { Ok(compress(model, calibration, &CompressPlan::new(methods(name)?), &team, &Bar::new(name))?.0) };
     let mut table = Table::new(["bits", "KL of RTN", "KL of GPTQ", "GPTQ - RTN [95 %]", "perplexity", "RTN", "GPTQ"]);
     let mut unclear = vec![];
     for bits in [4, 3, 2] {

@@ -6,7 +6,8 @@
 //! SCANT_DATA=folder cargo run --release -p scant-examples --example verify -- quick
 //! ```
 //!
-//! `SCANT_DATA` names a folder with `wikitext-2/`, `stories260k/`, `cranfield/`, `vaswani/`, `cisi/`, `lambada/`, `boolq/`, `reference/` and `models/`
+//! `SCANT_DATA` names a folder with `wikitext-2/`, `stories260k/`, `cranfield/`, `vaswani/`, `cisi/`, `lambada/`, `boolq/`, `dna/`, `gsm8k/`,
+//! `tinyshakespeare/`, `xlsx/`, `saus/`, `reference/` and `models/`
 //! (`smollm2-135m.gguf`, `gemma-3-270m-q4_k_m.gguf`, and `minilm/` and `splade-tiny/` as Hugging Face has them).
 //! A check whose files are missing fails; `quick` runs the short ones whose files are there, and wants at least one.
 #![expect(clippy::print_stdout, reason = "a program that prints what it finds")]
@@ -20,11 +21,15 @@ mod faiss;
 mod faithful;
 mod fast;
 mod golden;
+mod kv;
 mod lambada;
 mod off_grid;
 mod package;
 mod perplexity;
+mod prompt;
+mod sheets;
 mod smollm;
+mod ten_million;
 mod threads;
 
 use std::process::ExitCode;
@@ -162,11 +167,96 @@ const CHECKS: &[Check] = &[
         run: cutoff::run,
     },
     Check {
+        name: "kv-smollm2",
+        says: "SmolLM2 with its cache in 4-bit GEAR is within .5 % of f16, and 2-bit GEAR closes half of what 2-bit KIVI loses",
+        needs: &[SMOLLM2, TEST],
+        quick: false,
+        run: kv::smollm2,
+    },
+    Check { name: "kv-gemma", says: "the same codecs on Gemma 3, windows and all", needs: &[GEMMA, TEST], quick: false, run: kv::gemma },
+    Check {
+        name: "kv-policies",
+        says: "at 128 entries a head, EMS is nearer to the full cache of SmolLM2 than StreamingLLM, H2O and SnapKV",
+        needs: &[SMOLLM2, TEST],
+        quick: false,
+        run: kv::policies,
+    },
+    Check {
+        name: "kv-needles",
+        says: "keys in a text that SmolLM2 recalls from a full cache, recalled from smaller ones",
+        needs: &[SMOLLM2, TEST],
+        quick: false,
+        run: kv::needles,
+    },
+    Check {
+        name: "sheets-tables",
+        says: "tables of the Statistical Abstract are found: F1 of .75 with borders off by two at most, 95 % of borders within 4 of an anchor",
+        needs: &[sheets::saus::SAUS],
+        quick: true,
+        run: sheets::saus::run,
+    },
+    Check {
+        name: "sheets-tokens",
+        says: "workbooks become a tenth of their tokens and less, no sheet grows, and inverted indexes give back every cell",
+        needs: &[sheets::books::XLSX],
+        quick: false,
+        run: sheets::books::run,
+    },
+    Check {
+        name: "sheets-calamine",
+        says: "values, dates and merged ranges of workbooks are those that calamine reads, on 99.9 % of cells",
+        needs: &[sheets::books::XLSX],
+        quick: true,
+        run: sheets::books::calamine,
+    },
+    Check {
+        name: "sheets-hostile",
+        says: "workbooks with flipped and missing bytes are read or give an error, within memory bounds",
+        needs: &[sheets::books::XLSX],
+        quick: false,
+        run: sheets::hostile::run,
+    },
+    Check {
+        name: "sheets-million",
+        says: "a sheet of a million cells is read and compressed in under 1.5 s on one core",
+        needs: &[],
+        quick: true,
+        run: sheets::million::run,
+    },
+    Check {
+        name: "lingua",
+        says: "LLMLingua-2's decisions are those of the public Python package on 2,200 passages and two vocabularies, given the same probabilities",
+        needs: &[BOOLQ],
+        quick: false,
+        run: prompt::lingua,
+    },
+    Check {
+        name: "dna",
+        says: "the nearest gene by gzip's lengths has the right family for 98 % of the chimpanzee's and 97 % of the dog's sequences",
+        needs: &["dna/chimp_data.txt", "dna/dog_data.txt"],
+        quick: false,
+        run: prompt::dna,
+    },
+    Check {
+        name: "zipfit",
+        says: "of a pool of plays, articles and word problems, 95 % of the best tenth for plays are plays",
+        needs: &["tinyshakespeare/input.txt", CALIBRATION, "gsm8k/train.jsonl"],
+        quick: false,
+        run: prompt::zipfit,
+    },
+    Check {
         name: "gptq-cost",
         says: "GPTQ of SmolLM2 on 128 x 512 tokens takes under 10 minutes and 3 times its f32 size",
         needs: &[SMOLLM2, CALIBRATION],
         quick: false,
         run: cost::run,
+    },
+    Check {
+        name: "ten-million",
+        says: "an index of 10 million x 128 vectors that stream from a file (5 GB, temporary) is built in under 10 minutes and 3 GiB of memory",
+        needs: &[],
+        quick: false,
+        run: ten_million::run,
     },
 ];
 
@@ -179,7 +269,7 @@ fn main() -> ExitCode {
             println!("  {:18} {}{}{needs}", check.name, check.says, if check.quick { " (quick)" } else { "" });
         }
         println!(
-            "\nFiles in brackets are looked for below the folder SCANT_DATA. `gguf`, `written` and `faiss` run SCANT_PYTHON (default python3)."
+            "\nFiles in brackets are looked for below the folder SCANT_DATA. `gguf`, `written`, `faiss` and `lingua` run SCANT_PYTHON (default python3)."
         );
         return ExitCode::SUCCESS;
     }

@@ -3,7 +3,7 @@
 use crate::Result;
 use scant_eval::stories::CALIBRATION_SEEDS;
 use scant_examples::bar::Bar;
-use scant_examples::method::method;
+use scant_examples::method::methods;
 use scant_examples::{data, sequences};
 use scant_tensor_core::team::Team;
 use scant_transformer::{CompressPlan, compress, open};
@@ -14,7 +14,7 @@ pub(crate) fn run() -> Result<()> {
     let saved = |threads: usize| -> Result<Vec<u8>> {
         // Products run on the team, fits on the pool.
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
-        let plan = CompressPlan::new(vec![method("gptq-3-g64-act")?]);
+        let plan = CompressPlan::new(methods("gptq-3-g64-act")?);
         let bar = Bar::new(format!("{threads} threads"));
         let (compressed, _) = pool.install(|| compress(&model, &calibration, &plan, &Team::new(threads), &bar))?;
         Ok(compressed.to_bytes()?.to_vec())

@@ -119,8 +119,8 @@ impl Store {
                 let mut levels: Vec<i32> = codes.levels(i).collect();
                 levels.resize(codes.m().next_multiple_of(4), 0);
                 let digits = |f: fn(i32) -> i32| levels.iter().map(|l| f(*l) as i8).collect();
-                // Levels of eight planes do not fit a signed byte.
-                Prepared::Digits(if planes < 8 {
+                // Levels of seven planes and eight are no digits that `dot` takes.
+                Prepared::Digits(if planes < 7 {
                     vec![(1, digits(|l| l))]
                 } else {
                     vec![(16, digits(|l| l / 16)), (1, digits(|l| l % 16))]

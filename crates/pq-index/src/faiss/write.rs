@@ -7,7 +7,7 @@ use crate::index::Index;
 use crate::list::List;
 use crate::metric::Metric;
 use crate::model::Model;
-use crate::quantizer::{Coder, QuantizerKind, ScalarQuantizer, Scaling};
+use crate::quantizer::{Coder, ProductQuantizer, Quantizer, QuantizerKind, ScalarQuantizer, Scaling};
 
 /// The bytes of an index that FAISS has a form for.
 pub(super) fn index(index: &Index) -> Result<Vec<u8>, Error> {
@@ -49,12 +49,14 @@ fn has_form(model: &Model) -> Result<(), Error> {
     let no = |what| Err(Error::NoFaissForm { what });
     match (&model.coder, model.config.quantizer) {
         (None, _) => Ok(()),
-        (Some(coder), QuantizerKind::Product { .. } | QuantizerKind::Scalar { .. }) => {
+        (Some(coder), QuantizerKind::Product { .. } | QuantizerKind::Anisotropic { .. } | QuantizerKind::Scalar { .. }) => {
             if Model::scaling(&model.config, coder) != Scaling::None {
                 return no("a norm factor; build without it");
             }
             match model.config.quantizer {
-                QuantizerKind::Product { m, .. } if !model.dim.is_multiple_of(m) => no("sub-quantizers of different lengths"),
+                QuantizerKind::Product { m, .. } | QuantizerKind::Anisotropic { m, .. } if !model.dim.is_multiple_of(m) => {
+                    no("sub-quantizers of different lengths")
+                }
                 _ => Ok(()),
             }
         }
@@ -100,7 +102,7 @@ fn write_flat(out: &mut Output, model: &Model, header: Header, rows: &Live<'_>) 
     quantizer(out, coder, header.dim);
     out.u64(bytes.len());
     out.0.extend_from_slice(&bytes);
-    if let Coder::Product(_) = coder {
+    if let Coder::Product(_) | Coder::Anisotropic(_) = coder {
         // Searched by look-ups, without signs, and the threshold of Hamming distances that FAISS begins with.
         let layout = coder.layout();
         out.i32(0);
@@ -162,14 +164,18 @@ fn vectors(out: &mut Output, header: Header, bytes: &[u8]) -> Result<(), Error> 
 fn quantizer(out: &mut Output, coder: &Coder, dim: usize) {
     match coder {
         Coder::Scalar(sq) => scalar(out, sq, dim, coder.layout().bytes()),
-        Coder::Product(pq) => {
-            out.u64(dim);
-            out.u64(coder.layout().tables);
-            out.u64(coder.layout().bits as usize);
-            out.floats(&pq.codebooks());
-        }
+        Coder::Product(pq) => product(out, pq, dim),
+        Coder::Anisotropic(q) => product(out, q.product(), dim),
         _ => {}
     }
+}
+
+fn product(out: &mut Output, pq: &ProductQuantizer, dim: usize) {
+    let layout = pq.layout();
+    out.u64(dim);
+    out.u64(layout.tables);
+    out.u64(layout.bits as usize);
+    out.floats(&pq.codebooks());
 }
 
 /// Ranges whose cells have our values in their middles.

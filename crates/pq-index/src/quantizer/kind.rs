@@ -1,6 +1,6 @@
 //! The quantizers by name.
 
-use super::{Layout, Levels, Lvq, ProductQuantizer, Quantizer, ResidualQuantizer, RotatedGrid, ScalarQuantizer};
+use super::{Anisotropic, Layout, Levels, Lvq, ProductQuantizer, Quantizer, ResidualQuantizer, RotatedGrid, ScalarQuantizer};
 use crate::error::Error;
 use crate::osq::Osq;
 use ndarray::ArrayView2;
@@ -19,6 +19,15 @@ pub enum QuantizerKind {
         m: usize,
         /// 4 or 8.
         bits: u32,
+    },
+    /// An [`Anisotropic`] one.
+    Anisotropic {
+        /// Subspaces.
+        m: usize,
+        /// 4 or 8.
+        bits: u32,
+        /// How much more an error along the vector weighs than one across it.
+        eta: u32,
     },
     /// A [`ScalarQuantizer`].
     Scalar {
@@ -55,6 +64,8 @@ pub enum QuantizerKind {
 pub enum Coder {
     /// Codebooks for parts of the vector.
     Product(ProductQuantizer),
+    /// The same, for products with queries that are near.
+    Anisotropic(Anisotropic),
     /// A range for each dimension.
     Scalar(ScalarQuantizer),
     /// One grid for all.
@@ -76,6 +87,7 @@ impl Coder {
         Ok(match kind {
             QuantizerKind::Full => None,
             QuantizerKind::Product { m, bits } => Some(Coder::Product(ProductQuantizer::train(x, m, bits, seed)?)),
+            QuantizerKind::Anisotropic { m, bits, eta } => Some(Coder::Anisotropic(Anisotropic::train(x, m, bits, eta, seed)?)),
             QuantizerKind::Scalar { bits } => Some(Coder::Scalar(ScalarQuantizer::train(x, bits)?)),
             QuantizerKind::Rotated { bits, levels } => Some(Coder::Rotated(RotatedGrid::new(x.ncols(), bits, levels)?)),
             QuantizerKind::Residual { m } => Some(Coder::Residual(ResidualQuantizer::train(x, m, seed)?)),
@@ -88,6 +100,7 @@ impl Coder {
     pub fn quantizer(&self) -> &dyn Quantizer {
         match self {
             Coder::Product(q) => q,
+            Coder::Anisotropic(q) => q,
             Coder::Scalar(q) => q,
             Coder::Rotated(q) => q,
             Coder::Residual(q) => q,
@@ -104,6 +117,7 @@ impl Coder {
     pub(crate) fn save(&self, writer: &mut Writer<'_>) -> Result<(), Error> {
         match self {
             Coder::Product(q) => q.save(writer),
+            Coder::Anisotropic(q) => q.save(writer),
             Coder::Scalar(q) => q.save(writer),
             Coder::Residual(q) => q.save(writer),
             Coder::Osq(q) => q.save("osq.", writer),
@@ -115,6 +129,7 @@ impl Coder {
         Ok(match kind {
             QuantizerKind::Full => None,
             QuantizerKind::Product { m, bits } => Some(Coder::Product(ProductQuantizer::load(file, dim, m, bits)?)),
+            QuantizerKind::Anisotropic { m, bits, eta } => Some(Coder::Anisotropic(Anisotropic::load(file, dim, m, bits, eta)?)),
             QuantizerKind::Scalar { bits } => Some(Coder::Scalar(ScalarQuantizer::load(file, dim, bits)?)),
             QuantizerKind::Rotated { bits, levels } => Some(Coder::Rotated(RotatedGrid::new(dim, bits, levels)?)),
             QuantizerKind::Residual { m } => Some(Coder::Residual(ResidualQuantizer::load(file, dim, m)?)),

@@ -3,6 +3,7 @@
 //! Every quantizer here is a sum of table entries: a vector's codes select one entry of each table, and the selected parts add up to its
 //! reconstruction `g`. So the product of a query with `g` is a sum of look-ups, whatever the quantizer; one scan serves all of them.
 
+mod anisotropic;
 mod kind;
 mod lvq;
 mod pq;
@@ -14,6 +15,7 @@ use crate::error::Error;
 use ndarray::ArrayView2;
 use scant_tensor_core::scan::Width;
 
+pub use anisotropic::Anisotropic;
 pub use kind::{Coder, QuantizerKind};
 pub use lvq::Lvq;
 pub use pq::ProductQuantizer;

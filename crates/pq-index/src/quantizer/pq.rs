@@ -118,6 +118,22 @@ impl ProductQuantizer {
         self.parts.iter().flat_map(|part| part.centroids.iter().copied()).collect()
     }
 
+    /// Where part `j` begins and ends.
+    pub(super) fn range(&self, j: usize) -> (usize, usize) {
+        (self.parts[j].begin, self.parts[j].begin + self.parts[j].len())
+    }
+
+    /// Centroids of a part.
+    pub(super) fn entries(&self) -> usize {
+        1 << self.bits
+    }
+
+    /// A centroid of part `j`.
+    pub(super) fn centroid(&self, j: usize, code: u8) -> &[f32] {
+        let (part, len) = (&self.parts[j], self.parts[j].len());
+        &part.centroids.as_slice().unwrap_or_default()[usize::from(code) * len..][..len]
+    }
+
     pub(super) fn save(&self, writer: &mut Writer<'_>) -> Result<(), Error> {
         let codebooks = self.codebooks();
         Ok(writer.add("pq.codebooks", scant_tensor_core::file::Dtype::F32, [codebooks.len()], bytemuck::cast_slice(&codebooks).to_vec())?)

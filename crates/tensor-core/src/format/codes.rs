@@ -16,7 +16,7 @@ use crate::simd::{Simd, in_order};
 const WIDTHS: [u32; 4] = [8, 4, 2, 1];
 
 /// Bytes of a block of 16 rows and 32 columns.
-pub(crate) const fn block_bytes(bits: u32) -> usize {
+pub const fn block_bytes(bits: u32) -> usize {
     PANEL * BLOCK / 8 * bits as usize
 }
 
@@ -44,8 +44,8 @@ pub(super) fn get(panel: &[u8], bits: u32, row: usize, column: usize) -> u8 {
     code as u8
 }
 
-/// Sets the code at (`row`, `column`) of a zeroed panel.
-pub(super) fn put(panel: &mut [u8], bits: u32, row: usize, column: usize, code: u8) {
+/// Sets the code at (`row`, `column`) of a zeroed panel of 1- to 8-bit codes, which is a row of blocks.
+pub fn put(panel: &mut [u8], bits: u32, row: usize, column: usize, code: u8) {
     planes(bits, row, column, |byte, shift, width, position| {
         panel[byte] |= ((u32::from(code) >> position & ((1 << width) - 1)) << shift) as u8;
     });
@@ -91,8 +91,11 @@ fn unpack<S: Simd, const BITS: u32>(s: S, block: &[u8]) -> [S::B; 8] {
 }
 
 /// The eight quads of a block as one byte per value: the codes themselves, or where values are wider than codes the entries of `table`.
+///
+/// # Panics
+/// If `block` is shorter than [`block_bytes`].
 #[inline(always)]
-pub(crate) fn values<S: Simd, const BITS: u32, const VALUE_BITS: u32>(s: S, table: S::B, block: &[u8]) -> [S::B; 8] {
+pub fn values<S: Simd, const BITS: u32, const VALUE_BITS: u32>(s: S, table: S::B, block: &[u8]) -> [S::B; 8] {
     let mut quads = unpack::<S, BITS>(s, block);
     if BITS != VALUE_BITS {
         macro_rules! look_up {

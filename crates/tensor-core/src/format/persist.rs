@@ -5,7 +5,7 @@
 use super::codebook::Codes;
 use super::csr::Columns;
 use super::dense::DenseData;
-use super::{Codebook, CodebookSpec, Csr, Dense, DenseType, Grid, GridSpec, Offset, PANEL, Palette, Stat, palette};
+use super::{Codebook, CodebookSpec, Csr, Dense, DenseType, Grid, GridSpec, LowRank, Offset, PANEL, Palette, Pivoted, Stat, palette};
 use crate::error::Error;
 use crate::file::{Bytes, Dtype, File, FileError, Writer};
 use crate::linear::{Linear, Term};
@@ -91,6 +91,24 @@ pub enum TermDescriptor {
         bits: u32,
         /// Columns that a code stands for.
         group_size: usize,
+    },
+    /// A [`LowRank`]: parts `a.…` and `b.…`, those of its factors.
+    LowRank {
+        /// Rows of the second factor.
+        rank: usize,
+        /// The first factor.
+        a: Box<TermDescriptor>,
+        /// The second factor.
+        b: Box<TermDescriptor>,
+    },
+    /// A [`Pivoted`]: parts `pivots`, u64 words of a bit for each row, `z.values`, and `b.…`, those of the pivot rows.
+    Pivoted {
+        /// Pivots.
+        rank: usize,
+        /// Storage type of what makes the other rows.
+        dtype: DenseType,
+        /// The pivot rows.
+        b: Box<TermDescriptor>,
     },
 }
 
@@ -219,16 +237,9 @@ fn load_step(file: &File, name: &str, kind: StepKind, len: usize) -> Result<Step
 }
 
 fn save_linear<'a>(writer: &mut Writer<'a>, name: &str, linear: &'a Linear) -> Result<MatrixDescriptor, Error> {
-    let term = |(i, term): (usize, &'a Term)| {
-        let part = format!("{name}.{i}");
-        Ok(match term {
-            Term::Dense(dense) => save_dense(writer, &part, dense)?,
-            Term::Grid(grid) => save_grid(writer, &part, grid)?,
-            Term::Palette(palette) => save_palette(writer, &part, palette)?,
-            Term::Csr(csr) => save_csr(writer, &part, csr)?,
-            Term::Codebook(codebook) => save_codebook(writer, &part, codebook)?,
-            Term::Other(_) => return Err(Error::NotSaved { name: name.to_owned(), term: i }),
-        })
+    let term = |(i, term): (usize, &'a Term)| match save_term(writer, &format!("{name}.{i}"), term)? {
+        Some(descriptor) => Ok(descriptor),
+        None => Err(Error::NotSaved { name: name.to_owned(), term: i }),
     };
     let terms = linear.terms.iter().enumerate().map(term).collect::<Result<_, _>>()?;
     let post = match &linear.post {
@@ -241,25 +252,82 @@ fn save_linear<'a>(writer: &mut Writer<'a>, name: &str, linear: &'a Linear) -> R
     Ok(MatrixDescriptor { name: name.to_owned(), shape: linear.shape(), terms, post, bias: linear.bias().is_some() })
 }
 
+/// None for a term of the caller's own.
+fn save_term<'a>(writer: &mut Writer<'a>, part: &str, term: &'a Term) -> Result<Option<TermDescriptor>, FileError> {
+    Ok(Some(match term {
+        Term::Dense(dense) => save_dense(writer, part, dense)?,
+        Term::Grid(grid) => save_grid(writer, part, grid)?,
+        Term::Palette(palette) => save_palette(writer, part, palette)?,
+        Term::Csr(csr) => save_csr(writer, part, csr)?,
+        Term::Codebook(codebook) => save_codebook(writer, part, codebook)?,
+        Term::LowRank(term) => {
+            let (a, b) = (save_term(writer, &format!("{part}.a"), &term.a)?, save_term(writer, &format!("{part}.b"), &term.b)?);
+            let (Some(a), Some(b)) = (a, b) else { return Ok(None) };
+            TermDescriptor::LowRank { rank: term.rank(), a: a.into(), b: b.into() }
+        }
+        Term::Pivoted(term) => {
+            let words = term.bitmap();
+            writer.add(
+                format!("{part}.pivots"),
+                Dtype::U64,
+                [words.len()],
+                words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>(),
+            )?;
+            save_dense(writer, &format!("{part}.z"), &term.z)?;
+            let Some(b) = save_term(writer, &format!("{part}.b"), &term.b)? else { return Ok(None) };
+            TermDescriptor::Pivoted { rank: term.rank(), dtype: term.z.kind(), b: b.into() }
+        }
+        Term::Other(_) => return Ok(None),
+    }))
+}
+
+fn load_term(file: &File, part: &str, shape: [usize; 2], term: &TermDescriptor) -> Result<Term, Error> {
+    let within = |rank: usize| {
+        let most = shape[0].min(shape[1]);
+        if rank == 0 || rank > most {
+            Err(Error::Index { what: format!("rank of `{part}`"), index: rank, bound: most + 1 })
+        } else {
+            Ok(())
+        }
+    };
+    // Factors have no factors, so a description cannot nest.
+    let factor = |name: &str, shape: [usize; 2], term: &TermDescriptor| match term {
+        TermDescriptor::LowRank { .. } | TermDescriptor::Pivoted { .. } => {
+            Err(Error::Factor { what: format!("{part}.{name}"), term: "low rank".to_owned() })
+        }
+        _ => load_term(file, &format!("{part}.{name}"), shape, term),
+    };
+    Ok(match term {
+        TermDescriptor::Dense { dtype } => load_dense(file, part, shape, *dtype)?.into(),
+        TermDescriptor::Grid { bits, group_size, scale, offset } => {
+            load_grid(file, part, GridSpec::new(shape, *bits, *group_size)?, *scale, *offset)?.into()
+        }
+        TermDescriptor::Palette { group_size, scale } => load_palette(file, part, shape, *group_size, *scale)?.into(),
+        TermDescriptor::Csr { elements } => load_csr(file, part, shape, *elements)?.into(),
+        TermDescriptor::Codebook { books, bits, group_size } => {
+            load_codebook(file, part, CodebookSpec::new(shape, *books, *bits, *group_size)?)?.into()
+        }
+        TermDescriptor::LowRank { rank, a, b } => {
+            within(*rank)?;
+            LowRank::new(factor("a", [shape[0], *rank], a)?, factor("b", [*rank, shape[1]], b)?)?.into()
+        }
+        TermDescriptor::Pivoted { rank, dtype, b } => {
+            within(*rank)?;
+            let words = file.expect(&format!("{part}.pivots"), Dtype::U64, [shape[0].div_ceil(64)])?;
+            let bit = |row: usize| words[row / 8] >> (row % 8) & 1 == 1;
+            let pivots: Vec<usize> = (0..64 * shape[0].div_ceil(64)).filter(|row| bit(*row)).collect();
+            let z = load_dense(file, &format!("{part}.z"), [shape[0] - rank, *rank], *dtype)?;
+            Pivoted::new(&pivots, z, factor("b", [*rank, shape[1]], b)?)?.into()
+        }
+    })
+}
+
 fn load_linear(file: &File, matrix: &MatrixDescriptor) -> Result<Linear, Error> {
     let MatrixDescriptor { name, shape, terms, post, bias } = matrix;
     if let Some(side) = shape.iter().find(|side| **side > MAX_SIDE) {
         return Err(Error::Index { what: format!("rows or columns of `{name}`"), index: *side, bound: MAX_SIDE + 1 });
     }
-    let term = |(i, term): (usize, &TermDescriptor)| {
-        let part = format!("{name}.{i}");
-        Ok::<Term, Error>(match term {
-            TermDescriptor::Dense { dtype } => load_dense(file, &part, *shape, *dtype)?.into(),
-            TermDescriptor::Grid { bits, group_size, scale, offset } => {
-                load_grid(file, &part, GridSpec::new(*shape, *bits, *group_size)?, *scale, *offset)?.into()
-            }
-            TermDescriptor::Palette { group_size, scale } => load_palette(file, &part, *shape, *group_size, *scale)?.into(),
-            TermDescriptor::Csr { elements } => load_csr(file, &part, *shape, *elements)?.into(),
-            TermDescriptor::Codebook { books, bits, group_size } => {
-                load_codebook(file, &part, CodebookSpec::new(*shape, *books, *bits, *group_size)?)?.into()
-            }
-        })
-    };
+    let term = |(i, term): (usize, &TermDescriptor)| load_term(file, &format!("{name}.{i}"), *shape, term);
     let terms = terms.iter().enumerate().map(term).collect::<Result<_, _>>()?;
     let post = match post {
         None => Post::None,

@@ -5,11 +5,11 @@ use std::collections::HashSet;
 use std::ops::Bound;
 
 /// What a column is compared with.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub enum Value {
-    /// For a column of numbers.
-    F32(f32),
+    /// For a column of numbers. Serialized as its bits, since JSON has no infinity.
+    F32(#[serde(with = "bits")] f32),
     /// For a column of integers.
     I64(i64),
     /// A category, or a tag that must be in the row's set.
@@ -41,7 +41,7 @@ impl Value {
 /// assert_eq!(both.rows(&columns, &[7, 8, 9])?.iter().collect::<Vec<_>>(), [1]);
 /// # Ok::<(), scant_tensor_core::retrieve::FilterError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub enum Filter {
     /// The column equals the value; a set of tags contains it.
@@ -58,8 +58,22 @@ pub enum Filter {
     Not(Box<Filter>),
     /// The row's id is one of these.
     Ids(HashSet<u64>),
-    /// The rows of a set that the caller made.
+    /// The rows of a set that the caller made. It means nothing to another index, so it is not serialized.
+    #[serde(skip)]
     Rows(Bitmap),
+}
+
+/// A number as its bits.
+mod bits {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(x: &f32, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u32(x.to_bits())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f32, D::Error> {
+        u32::deserialize(from).map(f32::from_bits)
+    }
 }
 
 /// Why a predicate cannot be evaluated.

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 /// Keeps the `k` entries with the smallest keys; of equal keys, those with the smaller ids. NaN never enters.
 ///
-/// Entries are gathered in a buffer of `2 k` (at least 64) and selected when it is full: O(1) amortised a push, in whatever order they come.
+/// Entries are gathered in a buffer of `2 k` (at least 24) and selected when it is full: O(1) amortised a push, in whatever order they come.
 ///
 /// ```
 /// use scant_tensor_core::retrieve::TopK;
@@ -32,7 +32,7 @@ impl TopK {
     }
 
     fn capacity(k: usize) -> usize {
-        k.saturating_mul(2).max(64)
+        k.saturating_mul(2).max(24)
     }
 
     /// Offers an entry.

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 /// Scans products: the sum over `i` of `code[i] * query[i]`, exactly.
 ///
-/// `codes` is `[rows / 16][d / 4][16 vectors][4]`, in whole blocks of 64 rows, `d` a multiple of 4; queries hold `d` digits in -127..=127.
+/// `codes` is `[rows / 16][d / 4][16 vectors][4]`, in whole blocks of 64 rows, `d` a multiple of 4; queries hold `d` digits in -63..=63.
 ///
 /// # Panics
 /// Unless all queries have the same length, a multiple of 4 and not 0, and `codes` holds blocks of 64 rows of it up to `blocks.end`.
@@ -43,40 +43,31 @@ impl<K: Sink<i32>> Dot<'_, K> {
         let x: [&[i8]; Q] = std::array::from_fn(|q| self.queries[query + q]);
         for panel in 0..4 {
             let quads = self.codes[(4 * block + panel) * 16 * self.d..][..16 * self.d].as_chunks::<64>().0;
-            let (eights, rest) = quads.as_chunks::<8>();
-            // Codes come centred, by 128 less: each digit's share is given back at the end.
             let mut acc = [s.splat_i32(0); Q];
-            for (e, eight) in eights.iter().enumerate() {
-                let mut codes = [s.splat_byte(0); 8];
-                for i in 0..8 {
-                    codes[i] = s.load_bytes(&eight[i]);
+            let (fours, rest) = quads.as_chunks::<4>();
+            for (i, four) in fours.iter().enumerate() {
+                let mut codes = [s.splat_byte(0); 4];
+                for c in 0..4 {
+                    codes[c] = s.load_bytes(&four[c]);
                 }
                 for q in 0..Q {
-                    let x = &x[q][32 * e..32 * e + 32];
-                    acc[q] = s.add_i32(acc[q], s.dot::<8, 8>(&codes, x, minus_sum(x)));
+                    acc[q] = s.add_i32(acc[q], s.dot_bytes(&codes, &x[q][16 * i..16 * i + 16]));
                 }
             }
             for (r, quad) in rest.iter().enumerate() {
                 let codes = [s.load_bytes(quad)];
                 for q in 0..Q {
-                    let x = &x[q][32 * eights.len() + 4 * r..][..4];
-                    acc[q] = s.add_i32(acc[q], s.dot::<8, 1>(&codes, x, minus_sum(x)));
+                    acc[q] = s.add_i32(acc[q], s.dot_bytes(&codes, &x[q][16 * fours.len() + 4 * r..][..4]));
                 }
             }
             for q in 0..Q {
-                let sum = s.add_i32(acc[q], s.splat_i32(-128 * minus_sum(x[q])));
-                s.store_i32(sum, &mut sums[q].as_chunks_mut::<16>().0[panel]);
+                s.store_i32(acc[q], &mut sums[q].as_chunks_mut::<16>().0[panel]);
             }
         }
         for (q, sums) in sums.iter().enumerate() {
-            offer(self.sink, query + q, block, wanted, sums);
+            offer(s, self.sink, query + q, block, wanted, sums);
         }
     }
-}
-
-#[inline(always)]
-fn minus_sum(x: &[i8]) -> i32 {
-    -x.iter().map(|x| i32::from(*x)).sum::<i32>()
 }
 
 impl<K: Sink<i32>> WithSimd for Dot<'_, K> {
@@ -89,7 +80,7 @@ impl<K: Sink<i32>> WithSimd for Dot<'_, K> {
                 continue;
             }
             let mut query = 0;
-            while S::BATCHES && query + 4 <= self.queries.len() {
+            while query + 4 <= self.queries.len() {
                 self.group::<S, 4>(s, query, block, wanted);
                 query += 4;
             }

@@ -38,7 +38,7 @@ struct Hamming<'a, K> {
 impl<K: Sink<i32>> WithSimd for Hamming<'_, K> {
     type Out = ();
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
+    fn run<S: Simd>(self, s: S) {
         for block in self.blocks {
             let wanted = wanted(self.rows, self.allow, block);
             if wanted == 0 {
@@ -59,7 +59,7 @@ impl<K: Sink<i32>> WithSimd for Hamming<'_, K> {
                         sums[i] = counts[i] as i32;
                     }
                 }
-                offer(self.sink, query, block, wanted, &sums);
+                offer(s, self.sink, query, block, wanted, &sums);
             }
         }
     }

@@ -14,7 +14,7 @@ const HIGH_BYTES: [u8; 64] = {
 };
 
 /// Sums of 64 vectors: bytes stop at 255; 16 bits must not be exceeded.
-pub(super) trait Sum: Copy {
+pub(super) trait Sum: Copy + Into<f32> {
     /// The sums in registers.
     type Lanes<S: Simd>: Copy;
     /// Zeros.

@@ -1,7 +1,7 @@
 //! From f32 look-up tables to tables of bytes whose sums bound the f32 sums from below.
 
-use super::CodeBlocks;
 use super::lut4::Pair;
+use super::{Bound, CodeBlocks};
 use crate::Error;
 
 /// Bits of a code.
@@ -170,9 +170,9 @@ impl Tables {
         (((tau - self.bias) / self.step) as u32).saturating_add(1)
     }
 
-    /// `(bias, step)`: a sum stands for at least the bias and so many steps.
-    pub fn bound(&self) -> (f64, f64) {
-        (self.bias, self.step)
+    /// What a row is worth at least.
+    pub fn bound(&self) -> Bound {
+        Bound { bias: self.bias, step: self.step, rest: 0.0 }
     }
 
     /// Tables of 256 entries. Empty for 4-bit codes.

@@ -1,13 +1,13 @@
 //! Codes that are worth a multiple of themselves, and the digits of a query that bound their sums.
 
-use super::CodeBlocks;
+use super::{Bound, CodeBlocks};
 use crate::Error;
 use crate::isa::Isa;
 use crate::simd::{Simd, WithSimd};
 
 /// The weights of one query for byte codes: a row is worth `base + sum of weight[j] * code[j]`.
 ///
-/// Each weight is a digit in -127..=127 times a common step, and a rest. With the digits, the sums of [`dot`](super::dot()) are integers; what the
+/// Each weight is a digit in -63..=63 times a common step, and a rest. With the digits, the sums of [`dot`](super::dot()) are integers; what the
 /// rests can add is at most their length times the length of the codes, taken from 128 (Cauchy and Schwarz).
 ///
 /// ```
@@ -46,7 +46,7 @@ impl Weights {
         let mut values = vec![[0.0; 16]; weights.len().div_ceil(16)];
         values.as_flattened_mut()[..weights.len()].copy_from_slice(weights);
         let largest = weights.iter().fold(0.0f64, |m, w| m.max(f64::from(*w).abs()));
-        let step = (largest / 127.0).max(1e-200);
+        let step = (largest / 63.0).max(1e-200);
         let digits: Vec<i8> = weights.iter().map(|w| (f64::from(*w) / step).round() as i8).collect();
         let rests = || weights.iter().zip(&digits).map(|(w, digit)| f64::from(*w) - step * f64::from(*digit));
         let size = f64::from(base).abs() + weights.iter().map(|w| 255.0 * f64::from(*w).abs()).sum::<f64>();
@@ -66,17 +66,10 @@ impl Weights {
         &self.digits
     }
 
-    /// The largest sum that a row worth `tau` or less can have, if its codes are at most `radius` away from 128.
+    /// What a row is worth at least, with the radius of its codes around 128.
     #[inline]
-    pub fn threshold(&self, tau: f64, radius: f64) -> i32 {
-        // The cast cuts off; one more for the rounding of f64.
-        (((tau - self.bias + self.rest * radius + self.rounding) / self.step).floor() as i32).saturating_add(1)
-    }
-
-    /// `(bias, step)`: such a row is worth at least the bias and so many steps as its sum says.
-    #[inline]
-    pub fn bound(&self, radius: f64) -> (f64, f64) {
-        (self.bias - self.rest * radius - self.rounding, self.step)
+    pub fn bound(&self) -> Bound {
+        Bound { bias: self.bias - self.rounding, step: self.step, rest: self.rest }
     }
 
     /// What a row is worth, in f32, with the operations of every tier in the same order.

@@ -335,6 +335,19 @@ impl Simd for Avx2 {
         acc
     }
     #[inline(always)]
+    fn dot_bytes<const Q: usize>(self, codes: &[Self::B; Q], x: &[i8]) -> Self::I {
+        let mut acc = self.splat_i32(0);
+        for (code, x) in codes.iter().zip(x.as_chunks::<4>().0) {
+            let x = unsafe { _mm256_set1_epi32(i32::from_le_bytes(x.map(|x| x as u8))) };
+            acc = zip(acc, *code, |acc, code| unsafe {
+                // 2 * 255 * 63 = 32,130 fits i16.
+                let pairs = _mm256_maddubs_epi16(code, x);
+                _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+            });
+        }
+        acc
+    }
+    #[inline(always)]
     fn byte<const BITS: u32, const C: usize>(self, codes: Self::B) -> Self::F {
         let centre = (1i32 << (BITS - 1)) as f32;
         map(codes, |codes| unsafe {
@@ -356,6 +369,11 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn max_lane(self, v: Self::F) -> f32 {
         max8(unsafe { _mm256_max_ps(v[0], v[1]) })
+    }
+    #[inline(always)]
+    fn not_above(self, a: Self::F, b: Self::F) -> u16 {
+        let m = zip(a, b, |a, b| unsafe { _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_NGT_UQ>(a, b)) as u16 });
+        m[0] | m[1] << 8
     }
     #[inline(always)]
     fn zero_below(self, x: Self::F, limit: Self::F, v: Self::F) -> Self::F {

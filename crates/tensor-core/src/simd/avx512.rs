@@ -294,6 +294,10 @@ impl Simd for Avx512 {
         unsafe { super::avx2::max8(_mm256_max_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps::<1>(v))) }
     }
     #[inline(always)]
+    fn not_above(self, a: __m512, b: __m512) -> u16 {
+        unsafe { _mm512_cmp_ps_mask::<_CMP_NGT_UQ>(a, b) }
+    }
+    #[inline(always)]
     fn zero_below(self, x: __m512, limit: __m512, v: __m512) -> __m512 {
         unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GE_OQ>(x, limit), v) }
     }

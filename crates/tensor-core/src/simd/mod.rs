@@ -208,7 +208,13 @@ pub trait Simd: Copy {
     ///
     /// Codes are below `2^BITS`, `x` lies in -127..=127 and `minus_xsum` is minus its sum. Fits i32 for every `Q` up to 8.
     fn dot<const BITS: u32, const Q: usize>(self, codes: &[Self::B; Q], x: &[i8], minus_xsum: i32) -> Self::I;
-    /// The same as f32 for eight tokens side by side, with a `Q` of 4 or 8, where that is exact. Of each token's codes those from `FROM` on count;
+    /// Per lane `r`: the sum over `q < Q` and `c < 4` of `codes[q][4 r + c] * x[4 q + c]`, exactly, for any codes and `x` in -63..=63.
+    #[inline(always)]
+    fn dot_bytes<const Q: usize>(self, codes: &[Self::B; Q], x: &[i8]) -> Self::I {
+        let sum: i32 = x.iter().map(|x| i32::from(*x)).sum();
+        self.add_i32(self.dot::<8, Q>(codes, x, -sum), self.splat_i32(128 * sum))
+    }
+    /// [`dot`](Simd::dot) as f32 for eight tokens side by side, with a `Q` of 4 or 8, where that is exact. Of each token's codes those from `FROM` on count;
     /// minus their sum comes times 128 too, and a tier takes what costs it less.
     #[inline(always)]
     fn dots<const BITS: u32, const Q: usize, const FROM: usize>(
@@ -275,6 +281,9 @@ pub trait Simd: Copy {
         let e = self.with_bits(self.add_i32(self.bits(p), self.shl_i32::<23>(k)));
         self.zero_below(x, low, e)
     }
+
+    /// Bit `i` unless lane `i` of `a` is above that of `b`: also where one is NaN.
+    fn not_above(self, a: Self::F, b: Self::F) -> u16;
 
     /// `v` where `x >= limit`, else 0.
     fn zero_below(self, x: Self::F, limit: Self::F, v: Self::F) -> Self::F;

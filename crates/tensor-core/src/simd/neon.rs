@@ -355,6 +355,14 @@ impl<const SDOT: bool> Simd for Neon<SDOT> {
         })
     }
     #[inline(always)]
+    fn not_above(self, a: Self::F, b: Self::F) -> u16 {
+        let m = zip(a, b, |a, b| unsafe {
+            let above = vcgtq_f32(a, b);
+            vaddvq_u32(vbicq_u32(vld1q_u32([1, 2, 4, 8].as_ptr()), above)) as u16
+        });
+        m[0] | m[1] << 4 | m[2] << 8 | m[3] << 12
+    }
+    #[inline(always)]
     fn zero_below(self, x: Self::F, limit: Self::F, v: Self::F) -> Self::F {
         let keep = zip(x, limit, |x, limit| unsafe { vcgeq_f32(x, limit) });
         zip(keep, v, |keep, v| unsafe { vreinterpretq_f32_u32(vandq_u32(keep, vreinterpretq_u32_f32(v))) })

@@ -2,6 +2,7 @@
 
 use super::{Simd, WithSimd};
 use half::{bf16, f16};
+use std::cmp::Ordering;
 
 /// The portable tier.
 #[derive(Clone, Copy, Debug)]
@@ -181,6 +182,10 @@ impl Simd for Scalar {
     #[inline(always)]
     fn byte<const BITS: u32, const C: usize>(self, codes: Self::B) -> Self::F {
         map(codes, |lane| (i32::from(lane.to_le_bytes()[C]) - (1 << (BITS - 1))) as f32)
+    }
+    #[inline(always)]
+    fn not_above(self, a: Self::F, b: Self::F) -> u16 {
+        (0..16).rev().fold(0, |bits, i| bits << 1 | u16::from(a[i].partial_cmp(&b[i]) != Some(Ordering::Greater)))
     }
     #[inline(always)]
     fn zero_below(self, x: Self::F, limit: Self::F, v: Self::F) -> Self::F {

@@ -66,6 +66,9 @@ impl WithSimd for Round {
             s.store(v, &mut out);
             r.floats.push(out.map(f32::to_bits));
         }
+        for (a, b) in [(a, b), (b, a), (a, a), (s.splat(f32::NAN), b), (a, s.splat(f32::NAN))] {
+            r.floats.push([u32::from(s.not_above(a, b)); 16]);
+        }
         let bytes = s.load_bytes(&self.bytes[0]);
         let mask = s.splat_byte(0x33);
         let mixed = s.or(s.and(s.shr::<2>(bytes), mask), s.shl::<2>(s.and(bytes, mask)));

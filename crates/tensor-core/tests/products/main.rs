@@ -5,6 +5,7 @@ mod codebook;
 mod csr;
 mod dense;
 mod grid;
+mod low_rank;
 mod palette;
 mod sample;
 mod site;
@@ -27,7 +28,17 @@ fn random(rng: &mut Rng, shape: (usize, usize)) -> Array2<f32> {
 fn accumulate(w: &dyn LinearOp, isa: Isa, mode: Mode, x: ArrayView2<'_, f32>, rows: Range<usize>, y: ArrayViewMut2<'_, f32>) {
     let mut prepared = Prepared::new();
     prepared.fill(isa, mode, &Pre::none(), w.wants(), x).unwrap();
-    w.accumulate(&prepared, Array2::zeros((x.nrows(), 0)).view(), rows, y);
+    let mut staged = Array2::zeros((x.nrows(), w.staged_len()));
+    // In pieces, as a site may.
+    for start in (0..w.staged_len()).step_by(32) {
+        let part = start..(start + 32).min(w.staged_len());
+        w.stage(&prepared, part.clone(), staged.slice_mut(s![.., part]));
+    }
+    let mut second = Prepared::new();
+    if w.staged_len() > 0 {
+        second.fill(isa, mode, &Pre::none(), w.staged_wants(), staged.view()).unwrap();
+    }
+    w.accumulate(&prepared, &second, rows, y);
 }
 
 /// `x W^T`.

@@ -87,7 +87,7 @@ impl LinearOp for Own {
     fn footprint(&self) -> scant_tensor_core::Footprint {
         scant_tensor_core::Footprint::default()
     }
-    fn accumulate(&self, _: &Prepared, _: ndarray::ArrayView2<'_, f32>, _: Range<usize>, _: ndarray::ArrayViewMut2<'_, f32>) {}
+    fn accumulate(&self, _: &Prepared, _: &Prepared, _: Range<usize>, _: ndarray::ArrayViewMut2<'_, f32>) {}
     fn add_rows(&self, _: Range<usize>, _: ndarray::ArrayViewMut2<'_, f32>) {}
 }
 
