@@ -147,7 +147,7 @@ impl Spqr {
 fn sample(w: ArrayView2<'_, f32>) -> Array2<f32> {
     let chunks = w.nrows().div_ceil(LANES);
     let step = (chunks / SAMPLE).clamp(1, 10);
-    let kept: Vec<usize> = (0..w.nrows()).filter(|row| row / LANES % step == 0).collect();
+    let kept: Vec<usize> = (0..w.nrows()).filter(|row| (row / LANES).is_multiple_of(step)).collect();
     w.select(ndarray::Axis(0), &kept)
 }
 

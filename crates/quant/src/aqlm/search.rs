@@ -112,8 +112,8 @@ impl WithSimd for Row<'_, '_> {
                 let width = if c + 1 == books { 1 } else { BEAM.min(count) };
                 for partial in &beam[..kept] {
                     self.shared.costs(j, c, &partial.t, &mut costs);
-                    for v in 0..count {
-                        let cost = partial.cost + costs[v];
+                    for (v, cost) in costs[..count].iter().enumerate() {
+                        let cost = partial.cost + cost;
                         if cost < next[width - 1].cost {
                             let mut at = width - 1;
                             while at > 0 && cost < next[at - 1].cost {
@@ -153,12 +153,12 @@ impl WithSimd for Row<'_, '_> {
             // Rounding must not make two sums of equal cost take turns.
             if best.cost < now.cost - 1e-6 * now.cost.abs() {
                 let mut step = [0.0; WEIGHTS];
-                for c in 0..books {
-                    let (new, old) = (word(c, best.codes[c]), word(c, codes[c]));
+                for (c, code) in codes.iter_mut().enumerate() {
+                    let (new, old) = (word(c, best.codes[c]), word(c, *code));
                     for k in 0..g {
                         step[k] += new[k] - old[k];
                     }
-                    codes[c] = best.codes[c];
+                    *code = best.codes[c];
                 }
                 for k in 0..g {
                     let (row, by) = (&gram[(j * g + k) * n..][..n], self.scale * step[k]);
@@ -177,8 +177,8 @@ impl Shared<'_> {
     fn costs(&self, j: usize, c: usize, t: &[f32; WEIGHTS], costs: &mut [f32; WORDS]) {
         let costs = &mut costs[..self.count];
         costs.copy_from_slice(&self.squares[(j * self.books + c) * self.count..][..self.count]);
-        for k in 0..self.g {
-            let (by, words) = (-2.0 * t[k], &self.transposed[(c * self.g + k) * self.count..][..self.count]);
+        for (k, t) in t[..self.g].iter().enumerate() {
+            let (by, words) = (-2.0 * t, &self.transposed[(c * self.g + k) * self.count..][..self.count]);
             for (cost, w) in costs.iter_mut().zip(words) {
                 *cost += by * w;
             }
@@ -188,13 +188,13 @@ impl Shared<'_> {
     /// `t += sign G word`
     #[inline(always)]
     fn take(&self, j: usize, word: &[f32], sign: f32, t: &mut [f32; WEIGHTS]) {
-        for k in 0..self.g {
+        for (k, t) in t[..self.g].iter_mut().enumerate() {
             let row = &self.gram[(j * self.g + k) * self.n + j * self.g..][..self.g];
             let mut sum = 0.0;
             for (h, w) in row.iter().zip(word) {
                 sum += h * w;
             }
-            t[k] += sign * sum;
+            *t += sign * sum;
         }
     }
 }

@@ -193,3 +193,6 @@ fn zero_points(codes: Array2<u8>) -> RowOffset {
     let largest = codes.iter().copied().max().unwrap_or(0);
     RowOffset::Zero(RowStat::Codes { bits: (8 - largest.leading_zeros()).max(1), codes })
 }
+
+#[cfg(test)]
+mod tests;

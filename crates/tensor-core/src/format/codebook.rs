@@ -142,10 +142,11 @@ impl Codebook {
         Error::check_shape("codes into codebooks", &[want.unwrap_or(usize::MAX)], &[codes.len()])?;
         Error::check_shape("codewords", &[spec.books * spec.words() * spec.group_size], &[codebooks.len()])?;
         Error::check_shape("scales of rows", &[spec.m], &[scale.len()])?;
-        if spec.bits != 8 && spec.bits != 16 {
-            if let Some(i) = (0..codes.len()).find(|i| codes.at(*i) >= spec.words()) {
-                return Err(bad_code(spec, i, codes.at(i)));
-            }
+        if spec.bits != 8
+            && spec.bits != 16
+            && let Some(i) = (0..codes.len()).find(|i| codes.at(*i) >= spec.words())
+        {
+            return Err(bad_code(spec, i, codes.at(i)));
         }
         for (what, numbers, width) in [("codewords", &codebooks, spec.group_size), ("scales of rows", &scale, 1)] {
             if let Some(i) = numbers.iter().position(|x| !x.is_finite()) {
