@@ -154,6 +154,12 @@ pub enum Error {
         /// What there is instead.
         hint: &'static str,
     },
+    /// Weights, centroids or a temperature that clusters cannot be made with.
+    #[error("clusters: {detail}")]
+    Clusters {
+        /// What is wrong, and what would do.
+        detail: String,
+    },
     /// Two sizes that should agree.
     #[error("{what}: {want} expected, {got} given")]
     ShapeMismatch {

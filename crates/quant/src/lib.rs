@@ -42,6 +42,7 @@ mod aqlm;
 mod awq;
 mod block_method;
 pub mod checkpoint;
+pub mod dkm;
 mod error;
 pub mod gguf;
 mod gptq;
