@@ -6,7 +6,7 @@ use crate::metric::Metric;
 use crate::model::{Config, Model, Sides};
 use crate::norm::Precision;
 use crate::opq::train_opq;
-use crate::quantizer::{Coder, QuantizerKind, Scaling};
+use crate::quantizer::{Coder, Levels, QuantizerKind, Scaling};
 use crate::rotation::{Rotation, RotationKind};
 use crate::source::{VectorSource, gather, read_rows};
 use ndarray::{Array2, ArrayView2, Axis};
@@ -20,6 +20,8 @@ use std::sync::Arc;
 /// Training rows for each centroid of the lists; the codebooks have at most 65,536 rows.
 const ROWS_PER_LIST: usize = 64;
 const ROWS: usize = 1 << 16;
+/// Dimensions from which on signs alone tell neighbours.
+const SIGNS: usize = 100;
 /// Rows that are added at a time.
 const CHUNK: usize = 1 << 14;
 
@@ -50,6 +52,47 @@ impl IndexBuilder {
         let config =
             Config { metric, quantizer: QuantizerKind::Full, rotation: None, lists: 1, residual: false, norm_factor: false, nprobe: 8 };
         IndexBuilder { config, balance: 0.0, seed: 1234 }
+    }
+
+    /// A flat index in at most this many bytes for each vector of `dim` components, what stands beside the codes included; ids and codebooks are not.
+    ///
+    /// Whole vectors where they fit; else a byte for each component; 4 to 1 bits on a rotated grid, which needs no training; and product codes of 8 bits
+    /// below that, or where a grid of signs has too few dimensions to be right on average.
+    ///
+    /// # Errors
+    /// [`Error::LengthMismatch`] for less than can be.
+    ///
+    /// ```
+    /// use ndarray::Array2;
+    /// use scant_pq_index::{IndexBuilder, Metric};
+    /// let x = Array2::from_shape_fn((300, 128), |(i, j)| ((i * (j + 3)) as f32).sin());
+    /// let mut trained = IndexBuilder::for_budget(Metric::Cosine, 128, 70)?.train(&x)?;
+    /// trained.add_source(&x)?;
+    /// let bytes = trained.finish().bytes_per_vector();
+    /// assert!(bytes.codes + bytes.sides <= 70.0);
+    /// # Ok::<(), scant_pq_index::Error>(())
+    /// ```
+    pub fn for_budget(metric: Metric, dim: usize, bytes: usize) -> Result<IndexBuilder, Error> {
+        let builder = IndexBuilder::new(metric);
+        if bytes >= 4 * dim {
+            return Ok(builder);
+        }
+        if bytes >= dim + if metric == Metric::L2 { size_of::<f32>() } else { 0 } {
+            return Ok(builder.quantizer(QuantizerKind::Scalar { bits: 8 }));
+        }
+        // A factor, and a norm under L2, of two bytes each at most.
+        let beside = if metric == Metric::L2 { 4 } else { 2 };
+        let fits = |bits: &u32| (dim * *bits as usize).div_ceil(8) + beside <= bytes && (*bits > 1 || dim >= SIGNS);
+        if let Some(bits) = [4, 3, 2, 1].into_iter().find(fits) {
+            let levels = if bits == 3 { Levels::Uniform } else { Levels::LloydMax };
+            return Ok(builder.quantizer(QuantizerKind::Rotated { bits, levels }).rotation(RotationKind::Hadamard));
+        }
+        // Distances gain nothing from a factor, products and cosines more than from as many codes.
+        let (builder, beside) = if metric == Metric::L2 { (builder, 0) } else { (builder.norm_factor(), 2) };
+        if bytes <= beside {
+            return Err(Error::LengthMismatch { what: "bytes for a vector, at least", want: beside + 1, got: bytes });
+        }
+        Ok(builder.quantizer(QuantizerKind::Product { m: dim.min(bytes - beside), bits: 8 }))
     }
 
     /// How vectors become codes.

@@ -147,6 +147,30 @@ fn recall_has_a_floor_for_every_quantizer() {
     assert!(low.is_empty(), "{low:#?}");
 }
 
+#[test]
+fn a_budget_is_kept_and_more_of_it_is_not_worse() {
+    for metric in METRICS {
+        for dim in [5, 24, 128] {
+            let (x, q) = (vectors(900, dim, 2), vectors(60, dim, 3));
+            let truth = exact(metric, x.view(), q.view(), 10).unwrap();
+            let mut before = 0.0;
+            for bytes in [3, 5, 8, 16, 24, 40, 70, 140, 520] {
+                let index = built(&IndexBuilder::for_budget(metric, dim, bytes).unwrap(), &x);
+                let weight = index.bytes_per_vector();
+                assert!(weight.codes + weight.sides <= bytes as f64, "{metric}, {dim} dimensions, {bytes} bytes: {weight:?}");
+                let hits = search(&index, q.view(), 10);
+                let found: usize =
+                    hits.iter().zip(truth.rows()).map(|(h, t)| h.iter().filter(|h| t.iter().any(|t| *t == h.id)).count()).sum();
+                let recall = found as f64 / truth.len() as f64;
+                assert!(recall >= before - 0.03, "{metric}, {dim} dimensions, {bytes} bytes: {recall:.3} after {before:.3}");
+                before = recall;
+            }
+            assert_eq!(before, 1.0);
+        }
+        assert!(IndexBuilder::for_budget(metric, 100, 0).is_err());
+    }
+}
+
 /// P9, and P8 for threads: saved, opened and saved again the bytes are the same, and so are the results on any number of threads.
 #[test]
 fn opened_indexes_are_the_saved_ones_and_threads_change_nothing() {
