@@ -7,15 +7,14 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use half::f16;
-use ndarray::{Array2, ArrayViewMut2};
+use ndarray::Array2;
 use scant_benches::{bandwidth, results::Results};
 use scant_tensor_core::file::{Bytes, OwnedBytes, Typed};
-use scant_tensor_core::format::{Codebook, CodebookSpec, Codes, Csr, Dense, DenseType, Grid, GridSpec, Offset, Palette, Stat};
+use scant_tensor_core::format::{Dense, DenseType, Grid, GridSpec, Offset, Palette, Stat};
 use scant_tensor_core::isa::{Isa, Level};
 use scant_tensor_core::rng::Rng;
 use scant_tensor_core::team::Team;
-use scant_tensor_core::{Footprint, LinearOp, Mode, Pre, Prepared, Wants};
-use std::ops::Range;
+use scant_tensor_core::{LinearOp, Mode, Pre, Prepared};
 use std::time::Duration;
 
 /// Where a working set lies: bytes of a matrix, how many are taken in turn, columns.
@@ -25,45 +24,9 @@ const SETS: [(&str, usize, usize, usize); 4] =
 /// What is multiplied with.
 #[derive(Clone, Copy)]
 enum Format {
-    Grid {
-        bits: u32,
-        group_size: usize,
-        min: bool,
-    },
-    Palette {
-        group_size: usize,
-    },
-    /// A grid in groups of 16 with two levels of statistics, and outliers in a share of a hundredth.
-    Spqr {
-        bits: u32,
-    },
-    Codebook {
-        books: usize,
-    },
+    Grid { bits: u32, group_size: usize, min: bool },
+    Palette { group_size: usize },
     Dense(DenseType),
-}
-
-/// A grid and what is added to it.
-struct Spqr(Grid, Csr);
-
-impl LinearOp for Spqr {
-    fn shape(&self) -> [usize; 2] {
-        self.0.shape()
-    }
-    fn footprint(&self) -> Footprint {
-        self.0.footprint() + self.1.footprint()
-    }
-    fn wants(&self) -> Wants {
-        self.0.wants()
-    }
-    fn accumulate(&self, x: &Prepared, staged: &Prepared, rows: Range<usize>, mut y: ArrayViewMut2<'_, f32>) {
-        self.0.accumulate(x, staged, rows.clone(), y.view_mut());
-        self.1.accumulate(x, staged, rows, y);
-    }
-    fn add_rows(&self, rows: Range<usize>, mut dense: ArrayViewMut2<'_, f32>) {
-        self.0.add_rows(rows.clone(), dense.view_mut());
-        self.1.add_rows(rows, dense);
-    }
 }
 
 impl Format {
@@ -72,8 +35,6 @@ impl Format {
             Format::Grid { bits, group_size, min: false } => format!("grid-{bits}-g{group_size}"),
             Format::Grid { bits, group_size, min: true } => format!("grid-{bits}-g{group_size}-min"),
             Format::Palette { group_size } => format!("palette-4-g{group_size}"),
-            Format::Spqr { bits } => format!("spqr-{bits}-g16-o1"),
-            Format::Codebook { books } => format!("codebook-{books}x8-g8"),
             Format::Dense(kind) => format!("dense-{kind:?}").to_lowercase(),
         }
     }
@@ -98,26 +59,6 @@ impl Format {
                 let codes = random_bytes(m * n / 2, rng);
                 let scale = Stat::F16((0..m * n / group_size).map(|_| f16::from_f32(0.01 * rng.uniform())).collect::<Typed<f16>>());
                 Box::new(Palette::from_panels(values, [m, n], group_size, codes, scale).expect("lengths follow from the shape"))
-            }
-            Format::Spqr { bits } => {
-                let spec = GridSpec::new([rows(bits as usize), n], bits, 16).expect("a valid shape");
-                let stat = |step: f32, rng: &mut Rng| {
-                    let tiles = spec.panels() * spec.groups();
-                    let halves = |rng: &mut Rng| (0..tiles).map(|_| f16::from_f32(step * (0.5 + rng.uniform()))).collect::<Typed<f16>>();
-                    Stat::Tiles { bits: 3, codes: random_bytes(tiles * 6, rng), step: halves(rng), base: halves(rng) }
-                };
-                let codes = random_bytes(spec.m * n * bits as usize / 8, rng);
-                let (scale, zero) = (stat(0.05, rng), stat(0.5, rng));
-                let grid = Grid::from_panels(spec, codes, scale, Offset::Zero(zero)).expect("lengths follow from the shape");
-                let sparse = Array2::from_shape_simple_fn((spec.m, n), || if rng.below(100) == 0 { rng.uniform() + 0.5 } else { 0.0 });
-                Box::new(Spqr(grid, Csr::from_dense(sparse.view()).expect("finite values")))
-            }
-            Format::Codebook { books } => {
-                let spec = CodebookSpec::new([rows(books), n], books, 8, 8).expect("a valid shape");
-                let codes = Codes::U8(Typed::new(random_bytes(spec.m * spec.groups() * books, rng)).expect("bytes"));
-                let halves = |len: usize, rng: &mut Rng| (0..len).map(|_| f16::from_f32(rng.uniform() - 0.5)).collect::<Typed<f16>>();
-                let (words, scale) = (halves(books * 256 * 8, rng), halves(spec.m, rng));
-                Box::new(Codebook::from_parts(spec, codes, words, scale).expect("lengths follow from the shape"))
             }
             Format::Dense(kind) => {
                 let bits = if kind == DenseType::F32 { 32 } else { 16 };
@@ -171,7 +112,6 @@ fn main() {
     formats.push(Format::Grid { bits: 4, group_size: 32, min: false });
     formats.push(Format::Grid { bits: 4, group_size: 32, min: true });
     formats.push(Format::Palette { group_size: 32 });
-    formats.extend([Format::Spqr { bits: 3 }, Format::Codebook { books: 2 }]);
     formats.extend([DenseType::F16, DenseType::F32].map(Format::Dense));
     for (set, bytes, count, n) in SETS {
         for format in &formats {
