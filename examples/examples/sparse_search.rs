@@ -117,8 +117,11 @@ fn describe(documents: &Vectors, queries: &Vectors) {
     println!("a term of rank 1/10/100/1000 is in {:.3}/{:.3}/{:.3}/{:.4} of them", share(1), share(10), share(100), share(1_000));
 }
 
+/// For each query the ids found.
+type Found = Vec<Vec<u64>>;
+
 /// Ids found, and microseconds a query: the best of three rounds.
-fn search(index: &Index, queries: &Vectors, effort: Effort) -> Result<(Vec<Vec<u64>>, f64), Box<dyn Error>> {
+fn search(index: &Index, queries: &Vectors, effort: Effort) -> Result<(Found, f64), Box<dyn Error>> {
     let options = SearchOptions { effort, ..Default::default() };
     let mut workspace = Workspace::default();
     let (mut best, mut found) = (f64::INFINITY, vec![]);

@@ -2,7 +2,7 @@
 
 use scant_lowrank::Factorize;
 use scant_quant::gguf::BlockType;
-use scant_quant::{Awq, Blocks, Gptq, Hqq, Rtn};
+use scant_quant::{Aqlm, Awq, Blocks, Gptq, Hqq, Rtn, Spqr};
 use scant_tensor_core::compress::{BiasFix, Compress, Keep};
 use scant_tensor_core::format::DenseType;
 
@@ -33,13 +33,15 @@ fn method(name: &str) -> Result<Box<dyn Compress>, String> {
         Some("gptq") => Ok(Box::new(name.parse::<Gptq>().map_err(|e| e.to_string())?)),
         Some("awq") => Ok(Box::new(name.parse::<Awq>().map_err(|e| e.to_string())?)),
         Some("hqq") => Ok(Box::new(name.parse::<Hqq>().map_err(|e| e.to_string())?)),
+        Some("spqr") => Ok(Box::new(name.parse::<Spqr>().map_err(|e| e.to_string())?)),
+        Some("aqlm") => Ok(Box::new(name.parse::<Aqlm>().map_err(|e| e.to_string())?)),
         Some("svd" | "asvd" | "svdllm" | "eora" | "lord") => Ok(Box::new(name.parse::<Factorize>().map_err(|e| e.to_string())?)),
         Some("bias") if name == "bias" => Ok(Box::new(BiasFix)),
         Some("f16") if name == "f16" => Ok(Box::new(Keep(DenseType::F16))),
         Some(ty) if ty.parse::<BlockType>().is_ok() => Ok(Box::new(name.parse::<Blocks>().map_err(|e| e.to_string())?)),
         _ => Err(format!(
-            "method `{name}` is unknown: write rtn, gptq, awq or hqq, bits and group, such as gptq-4-g64; a GGUF type such as q4_k; svd, asvd, svdllm, \
-             lord or eora and a size, such as eora-b0.25; bias; or several joined by +"
+            "method `{name}` is unknown: write rtn, gptq, awq, hqq or spqr, bits and group, such as gptq-4-g64; aqlm and codebooks, such as \
+             aqlm-2x8-g8; a GGUF type such as q4_k; svd, asvd, svdllm, lord or eora and a size, such as eora-b0.25; bias; or several joined by +"
         )),
     }
 }

@@ -146,6 +146,20 @@ pub enum Error {
         /// The type given.
         block_type: String,
     },
+    /// A quantized checkpoint in a form that this build does not read.
+    #[error("{kind} is not supported: {hint}")]
+    UnsupportedCheckpoint {
+        /// What it has.
+        kind: String,
+        /// What there is instead.
+        hint: &'static str,
+    },
+    /// Weights, centroids or a temperature that clusters cannot be made with.
+    #[error("clusters: {detail}")]
+    Clusters {
+        /// What is wrong, and what would do.
+        detail: String,
+    },
     /// Two sizes that should agree.
     #[error("{what}: {want} expected, {got} given")]
     ShapeMismatch {

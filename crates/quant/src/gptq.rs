@@ -4,12 +4,13 @@ use crate::error::Error;
 use crate::grid::{Encoder, GridParams, GroupSize, assemble, parse};
 use ndarray::ArrayView2;
 use scant_tensor_core::compress::{Compress, FitError, SiteFit};
-use scant_tensor_core::obs::sweep;
+use scant_tensor_core::obs::{InverseFactor, sweep};
 use scant_tensor_core::progress::Progress;
 use scant_tensor_core::stats::{SiteStats, StatSet, Statistic};
 use scant_tensor_core::{Pre, Step};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// From this damping on, fewer calibration tokens than inputs are enough.
 const DAMPED: f32 = 0.1;
@@ -63,6 +64,39 @@ impl From<GridParams> for Gptq {
     }
 }
 
+/// Inputs of largest mean square first; nothing to do if they are so already.
+pub(crate) fn act_order(stats: &SiteStats) -> Result<Option<Pre>, FitError> {
+    let Some(squares) = stats.mean_sq() else {
+        return Ok(None);
+    };
+    let mut order: Vec<u32> = (0..).take(squares.len()).collect();
+    // Stable: equal inputs keep their order.
+    order.sort_by(|a, b| squares[*b as usize].total_cmp(&squares[*a as usize]));
+    if order.is_sorted() {
+        return Ok(None);
+    }
+    Pre::new(vec![Step::Permute(order.into())]).map(Some).map_err(FitError::at("act-order"))
+}
+
+/// Fails unless the calibration is enough for this damping, which must be a number.
+pub(crate) fn check(method: &str, site: &SiteFit, damping: f32) -> Result<(), FitError> {
+    let (n, tokens) = (site.stats().inputs(), site.stats().tokens());
+    if !(damping >= 0.0 && damping.is_finite()) {
+        let (parameter, value) = ("damping", f64::from(damping));
+        return Err(FitError::Parameter { method: method.to_owned(), parameter, value, want: "a number from 0" });
+    }
+    if tokens < n as f64 && damping < DAMPED {
+        return Err(FitError::TooFewSamples { site: site.name().to_owned(), have: tokens, need: n });
+    }
+    Ok(())
+}
+
+/// The inverse factor of the site, for calibration that is enough for this damping.
+pub(crate) fn factor(method: &str, site: &mut SiteFit, damping: f32) -> Result<Arc<InverseFactor>, FitError> {
+    check(method, site, damping)?;
+    site.inverse_factor(damping)
+}
+
 impl Compress for Gptq {
     fn name(&self) -> String {
         self.to_string()
@@ -73,28 +107,11 @@ impl Compress for Gptq {
     }
 
     fn pre(&self, _: &[ArrayView2<'_, f32>], stats: &SiteStats) -> Result<Option<Pre>, FitError> {
-        let Some(squares) = stats.mean_sq().filter(|_| self.act_order) else {
-            return Ok(None);
-        };
-        let mut order: Vec<u32> = (0..).take(squares.len()).collect();
-        // Stable: equal inputs keep their order.
-        order.sort_by(|a, b| squares[*b as usize].total_cmp(&squares[*a as usize]));
-        if order.is_sorted() {
-            return Ok(None);
-        }
-        Pre::new(vec![Step::Permute(order.into())]).map(Some).map_err(FitError::at("act-order"))
+        if self.act_order { act_order(stats) } else { Ok(None) }
     }
 
     fn fit(&self, site: &mut SiteFit, progress: &dyn Progress) -> Result<(), FitError> {
-        let (n, tokens) = (site.stats().inputs(), site.stats().tokens());
-        if !(self.damping >= 0.0 && self.damping.is_finite()) {
-            let (parameter, value) = ("damping", f64::from(self.damping));
-            return Err(FitError::Parameter { method: self.to_string(), parameter, value, want: "a number from 0" });
-        }
-        if tokens < n as f64 && self.damping < DAMPED {
-            return Err(FitError::TooFewSamples { site: site.name().to_owned(), have: tokens, need: n });
-        }
-        let factor = site.inverse_factor(self.damping)?;
+        let factor = factor(&self.to_string(), site, self.damping)?;
         let total = site.matrices().len() as u64;
         for (matrix, done) in site.matrices_mut().iter_mut().zip(0..) {
             if progress.cancelled() {

@@ -1,4 +1,5 @@
-//! Quantizers (RTN, GPTQ, AWQ, HQQ, GGUF's own), importance matrices and the GGUF format, over scant-tensor-core's grids and palettes.
+//! Quantizers (RTN, GPTQ, AWQ, HQQ, SpQR, AQLM, GGUF's own), importance matrices, the GGUF format and quantized checkpoints, over scant-tensor-core's
+//! formats.
 //!
 //! [`Rtn`] and [`Gptq`] are methods of [`compress`](scant_tensor_core::compress::compress): matrices that read the same input go in with what
 //! is known of that input, a [`Site`](scant_tensor_core::Site) comes out. Whole models are compressed by `scant-transformer`.
@@ -37,8 +38,11 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod aqlm;
 mod awq;
 mod block_method;
+pub mod checkpoint;
+pub mod dkm;
 mod error;
 pub mod gguf;
 mod gptq;
@@ -46,7 +50,9 @@ pub mod grid;
 mod hqq;
 pub mod imatrix;
 mod rtn;
+mod spqr;
 
+pub use aqlm::Aqlm;
 pub use awq::Awq;
 pub use block_method::Blocks;
 pub use error::Error;
@@ -54,3 +60,4 @@ pub use gptq::Gptq;
 pub use hqq::Hqq;
 pub use imatrix::Imatrix;
 pub use rtn::Rtn;
+pub use spqr::Spqr;

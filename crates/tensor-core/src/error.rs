@@ -41,6 +41,20 @@ pub enum Error {
         /// The matrix's columns.
         columns: usize,
     },
+    /// Codes into codebooks are 1 to 16 bits.
+    #[error("codes of {bits} bits into codebooks: choose 1 to 16")]
+    CodebookBits {
+        /// What was asked for.
+        bits: u32,
+    },
+    /// Rows of a codebook term are whole groups.
+    #[error("codewords of {group_size} weights for rows of {columns}: choose 4, 8 or 16, and a number that divides the columns")]
+    CodebookGroup {
+        /// What was asked for.
+        group_size: usize,
+        /// The matrix's columns.
+        columns: usize,
+    },
     /// A code that its width cannot hold.
     #[error("{what}: code {code} at row {row}, column {column} does not fit {bits} bits")]
     Code {
@@ -84,6 +98,16 @@ pub enum Error {
         what: String,
         /// The index.
         index: usize,
+    },
+    /// Indices that must rise and do not.
+    #[error("{what}: {index} does not come after {before}; they must rise")]
+    NotRising {
+        /// The thing.
+        what: String,
+        /// The index.
+        index: usize,
+        /// The one before it.
+        before: usize,
     },
     /// A term of the user's own has no saved form.
     #[error("term {term} of `{name}` is the caller's own operation and cannot be saved")]

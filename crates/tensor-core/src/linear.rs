@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::file::Bytes;
-use crate::format::{Dense, DenseType, Grid, LowRank, PANEL, Palette, Pivoted};
+use crate::format::{Codebook, Csr, Dense, DenseType, Grid, LowRank, PANEL, Palette, Pivoted};
 use crate::kernels;
 use crate::prepared::{Prepared, Wants};
 use crate::transform::Post;
@@ -134,6 +134,10 @@ pub enum Term {
     Grid(Arc<Grid>),
     /// Codes into a palette with scales.
     Palette(Arc<Palette>),
+    /// Few elements, each with its column.
+    Csr(Arc<Csr>),
+    /// Codes of groups of weights into codebooks.
+    Codebook(Arc<Codebook>),
     /// A product of two thin matrices.
     LowRank(Arc<LowRank>),
     /// The same, where some rows are the second matrix as it is.
@@ -148,6 +152,8 @@ impl std::fmt::Debug for Term {
             Term::Dense(_) => "Dense",
             Term::Grid(_) => "Grid",
             Term::Palette(_) => "Palette",
+            Term::Csr(_) => "Csr",
+            Term::Codebook(_) => "Codebook",
             Term::LowRank(_) => "LowRank",
             Term::Pivoted(_) => "Pivoted",
             Term::Other(_) => "Other",
@@ -174,6 +180,18 @@ impl From<Palette> for Term {
     }
 }
 
+impl From<Csr> for Term {
+    fn from(t: Csr) -> Term {
+        Term::Csr(Arc::new(t))
+    }
+}
+
+impl From<Codebook> for Term {
+    fn from(t: Codebook) -> Term {
+        Term::Codebook(Arc::new(t))
+    }
+}
+
 impl From<LowRank> for Term {
     fn from(t: LowRank) -> Term {
         Term::LowRank(Arc::new(t))
@@ -193,6 +211,8 @@ impl Term {
             Term::Dense(t) => &**t,
             Term::Grid(t) => &**t,
             Term::Palette(t) => &**t,
+            Term::Csr(t) => &**t,
+            Term::Codebook(t) => &**t,
             Term::LowRank(t) => &**t,
             Term::Pivoted(t) => &**t,
             Term::Other(t) => &**t,
@@ -205,6 +225,8 @@ impl Term {
             Term::Dense(t) => Arc::make_mut(t).each_bytes(f),
             Term::Grid(t) => Arc::make_mut(t).each_bytes(f),
             Term::Palette(t) => Arc::make_mut(t).each_bytes(f),
+            Term::Csr(t) => Arc::make_mut(t).each_bytes(f),
+            Term::Codebook(t) => Arc::make_mut(t).each_bytes(f),
             Term::LowRank(t) => Arc::make_mut(t).each_bytes(f),
             Term::Pivoted(t) => Arc::make_mut(t).each_bytes(f),
             Term::Other(_) => {}
@@ -357,5 +379,57 @@ impl LinearOp for Dense {
 
     fn add_rows(&self, rows: Range<usize>, mut dense: ArrayViewMut2<'_, f32>) {
         kernels::dense::add_rows(self, rows, &mut dense);
+    }
+}
+
+impl LinearOp for Csr {
+    fn shape(&self) -> [usize; 2] {
+        self.shape()
+    }
+
+    fn footprint(&self) -> Footprint {
+        let indices = self.starts().as_bytes().len() + self.columns().as_bytes().len();
+        Footprint { values: self.values().as_bytes().len() as u64, indices: indices as u64, ..Footprint::default() }
+    }
+
+    fn accumulate(&self, x: &Prepared, _staged: &Prepared, rows: Range<usize>, mut y: ArrayViewMut2<'_, f32>) {
+        kernels::csr::accumulate(self, x, rows, &mut y);
+    }
+
+    fn add_rows(&self, rows: Range<usize>, mut dense: ArrayViewMut2<'_, f32>) {
+        self.each(rows.clone(), |i, j, w| dense[[i - rows.start, j]] += w);
+    }
+
+    fn accumulate_t(&self, g: ArrayView2<'_, f32>, mut dx: ArrayViewMut2<'_, f32>) {
+        for (g, mut dx) in g.rows().into_iter().zip(dx.rows_mut()) {
+            self.each(0..self.shape()[0], |i, j, w| dx[j] += g[i] * w);
+        }
+    }
+}
+
+impl LinearOp for Codebook {
+    fn shape(&self) -> [usize; 2] {
+        [self.spec().m, self.spec().n]
+    }
+
+    fn footprint(&self) -> Footprint {
+        Footprint {
+            codes: self.codes().as_bytes().len() as u64,
+            scales: self.scale().as_bytes().len() as u64,
+            codebooks: self.codebooks().as_bytes().len() as u64,
+            ..Footprint::default()
+        }
+    }
+
+    fn accumulate(&self, x: &Prepared, _staged: &Prepared, rows: Range<usize>, mut y: ArrayViewMut2<'_, f32>) {
+        kernels::codebook::accumulate(self, x, rows, &mut y);
+    }
+
+    fn add_rows(&self, rows: Range<usize>, mut dense: ArrayViewMut2<'_, f32>) {
+        let mut row = vec![0.0; self.spec().n];
+        for (i, mut out) in rows.zip(dense.rows_mut()) {
+            self.decode_row(i, &mut row);
+            out.iter_mut().zip(&row).for_each(|(out, w)| *out += w);
+        }
     }
 }

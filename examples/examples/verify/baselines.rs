@@ -11,7 +11,7 @@ use scant_tensor_core::team::Team;
 use scant_transformer::{CompressPlan, Model, compress, open};
 
 /// A method and the one that it should be nearer than.
-type Pair = (&'static str, &'static str);
+pub(crate) type Pair = (&'static str, &'static str);
 
 const GRIDS: [Pair; 6] = [
     ("gptq-4-g64", "rtn-4-g64"),
@@ -32,7 +32,7 @@ pub(crate) fn embedded() -> Result<()> {
     run(&model, &calibration, &sequences::of_stories(tokenizer, HELD_OUT_SEEDS, 200, 512)?, &[&GRIDS[..], &BLOCKS[..]].concat())
 }
 
-fn run(model: &Model, calibration: &[Vec<u32>], test: &[Vec<u32>], pairs: &[Pair]) -> Result<()> {
+pub(crate) fn run(model: &Model, calibration: &[Vec<u32>], test: &[Vec<u32>], pairs: &[Pair]) -> Result<()> {
     let threads = std::thread::available_parallelism()?.get();
     let team = Team::new(threads);
     let mut names: Vec<&str> = vec![];

@@ -14,6 +14,7 @@
 
 mod anncur;
 mod baselines;
+mod checkpoints;
 mod cost;
 mod cutoff;
 mod encoders;
@@ -23,6 +24,7 @@ mod fast;
 mod golden;
 mod kv;
 mod lambada;
+mod narrow;
 mod off_grid;
 mod package;
 mod perplexity;
@@ -125,6 +127,13 @@ const CHECKS: &[Check] = &[
         run: package::written,
     },
     Check {
+        name: "checkpoints",
+        says: "matrices packed by auto-gptq, autoawq and compressed-tensors have the packages' weights here, and are written with their bytes",
+        needs: &[],
+        quick: false,
+        run: checkpoints::run,
+    },
+    Check {
         name: "faiss",
         says: "files written by the public faiss Python package give the same neighbours here, and ours the same there",
         needs: &[],
@@ -151,6 +160,20 @@ const CHECKS: &[Check] = &[
         needs: &[],
         quick: false,
         run: baselines::embedded,
+    },
+    Check {
+        name: "narrow-embedded",
+        says: "SpQR and AQLM beat GPTQ in KL on the embedded model at no more bits a weight, interval without 0",
+        needs: &[],
+        quick: false,
+        run: narrow::embedded,
+    },
+    Check {
+        name: "narrow-smollm2",
+        says: "the same on SmolLM2 moved off its grid, WikiText-2",
+        needs: &[SMOLLM2, CALIBRATION, TEST],
+        quick: false,
+        run: narrow::smollm2,
     },
     Check {
         name: "anncur",

@@ -4,6 +4,7 @@
 mod awq;
 mod blocks;
 mod hqq;
+mod spqr;
 
 use ndarray::Array2;
 use scant_quant::Rtn;

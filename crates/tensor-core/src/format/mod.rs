@@ -1,6 +1,8 @@
 //! How a term of the sum lies in memory: one format per file.
 
+mod codebook;
 pub mod codes;
+mod csr;
 mod dense;
 mod grid;
 mod low_rank;
@@ -9,6 +11,8 @@ mod persist;
 mod pivoted;
 mod stat;
 
+pub use codebook::{Codebook, CodebookSpec, Codes};
+pub use csr::{Columns, Csr};
 pub use dense::{Dense, DenseType};
 pub use grid::{Grid, GridSpec, Offset, RowOffset};
 pub use low_rank::LowRank;

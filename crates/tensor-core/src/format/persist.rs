@@ -2,8 +2,10 @@
 //!
 //! Nothing is repacked: a term lies in the file as it lies in memory, so loading shares the file's bytes.
 
+use super::codebook::Codes;
+use super::csr::Columns;
 use super::dense::DenseData;
-use super::{Dense, DenseType, Grid, GridSpec, LowRank, Offset, PANEL, Palette, Pivoted, Stat, palette};
+use super::{Codebook, CodebookSpec, Csr, Dense, DenseType, Grid, GridSpec, LowRank, Offset, PANEL, Palette, Pivoted, Stat, palette};
 use crate::error::Error;
 use crate::file::{Bytes, Dtype, File, FileError, Writer};
 use crate::linear::{Linear, Term};
@@ -76,6 +78,20 @@ pub enum TermDescriptor {
         /// Parts `scale`.
         scale: StatKind,
     },
+    /// A [`Csr`]: parts `starts`, `columns`, `values`.
+    Csr {
+        /// Elements that are stored.
+        elements: usize,
+    },
+    /// A [`Codebook`]: parts `codes`, `codebooks`, `scale`.
+    Codebook {
+        /// Codebooks, each with a code for every group.
+        books: usize,
+        /// Bits of a code.
+        bits: u32,
+        /// Columns that a code stands for.
+        group_size: usize,
+    },
     /// A [`LowRank`]: parts `a.…` and `b.…`, those of its factors.
     LowRank {
         /// Rows of the second factor.
@@ -121,6 +137,11 @@ pub enum StatKind {
         per: usize,
         /// Whether there is a base.
         base: bool,
+    },
+    /// Second-level quantization over 16 rows: the codes, with parts `{stat}.step` and `{stat}.base`.
+    Tiles {
+        /// Width of a code.
+        bits: u32,
     },
 }
 
@@ -237,6 +258,8 @@ fn save_term<'a>(writer: &mut Writer<'a>, part: &str, term: &'a Term) -> Result<
         Term::Dense(dense) => save_dense(writer, part, dense)?,
         Term::Grid(grid) => save_grid(writer, part, grid)?,
         Term::Palette(palette) => save_palette(writer, part, palette)?,
+        Term::Csr(csr) => save_csr(writer, part, csr)?,
+        Term::Codebook(codebook) => save_codebook(writer, part, codebook)?,
         Term::LowRank(term) => {
             let (a, b) = (save_term(writer, &format!("{part}.a"), &term.a)?, save_term(writer, &format!("{part}.b"), &term.b)?);
             let (Some(a), Some(b)) = (a, b) else { return Ok(None) };
@@ -280,6 +303,10 @@ fn load_term(file: &File, part: &str, shape: [usize; 2], term: &TermDescriptor) 
             load_grid(file, part, GridSpec::new(shape, *bits, *group_size)?, *scale, *offset)?.into()
         }
         TermDescriptor::Palette { group_size, scale } => load_palette(file, part, shape, *group_size, *scale)?.into(),
+        TermDescriptor::Csr { elements } => load_csr(file, part, shape, *elements)?.into(),
+        TermDescriptor::Codebook { books, bits, group_size } => {
+            load_codebook(file, part, CodebookSpec::new(shape, *books, *bits, *group_size)?)?.into()
+        }
         TermDescriptor::LowRank { rank, a, b } => {
             within(*rank)?;
             LowRank::new(factor("a", [shape[0], *rank], a)?, factor("b", [*rank, shape[1]], b)?)?.into()
@@ -373,6 +400,49 @@ fn load_palette(file: &File, part: &str, shape: [usize; 2], group_size: usize, s
     Palette::from_panels(values, shape, group_size, codes, scale)
 }
 
+fn save_csr<'a>(writer: &mut Writer<'a>, part: &str, csr: &'a Csr) -> Result<TermDescriptor, FileError> {
+    let elements = csr.values().len();
+    writer.add(format!("{part}.starts"), Dtype::U32, [csr.starts().len()], csr.starts().as_bytes())?;
+    let (dtype, columns) = match csr.columns() {
+        Columns::U16(x) => (Dtype::U16, x.as_bytes()),
+        Columns::U32(x) => (Dtype::U32, x.as_bytes()),
+    };
+    writer.add(format!("{part}.columns"), dtype, [elements], columns)?;
+    writer.add(format!("{part}.values"), Dtype::F16, [elements], csr.values().as_bytes())?;
+    Ok(TermDescriptor::Csr { elements })
+}
+
+fn load_csr(file: &File, part: &str, shape: [usize; 2], elements: usize) -> Result<Csr, Error> {
+    let name = format!("{part}.columns");
+    let columns = if Columns::are_short(shape[1]) {
+        Columns::U16(file.typed(&name, [elements])?)
+    } else {
+        Columns::U32(file.typed(&name, [elements])?)
+    };
+    let starts = file.typed(&format!("{part}.starts"), [shape[0] + 1])?;
+    Csr::from_parts(shape, starts, columns, file.typed(&format!("{part}.values"), [elements])?)
+}
+
+fn save_codebook<'a>(writer: &mut Writer<'a>, part: &str, codebook: &'a Codebook) -> Result<TermDescriptor, FileError> {
+    let CodebookSpec { m, books, bits, group_size, .. } = codebook.spec();
+    let shape = [m, codebook.spec().groups(), books];
+    match codebook.codes() {
+        Codes::U8(x) => writer.add(format!("{part}.codes"), Dtype::U8, shape, x.as_bytes())?,
+        Codes::U16(x) => writer.add(format!("{part}.codes"), Dtype::U16, shape, x.as_bytes())?,
+    }
+    writer.add(format!("{part}.codebooks"), Dtype::F16, [books, 1 << bits, group_size], codebook.codebooks().as_bytes())?;
+    writer.add(format!("{part}.scale"), Dtype::F16, [m], codebook.scale().as_bytes())?;
+    Ok(TermDescriptor::Codebook { books, bits, group_size })
+}
+
+fn load_codebook(file: &File, part: &str, spec: CodebookSpec) -> Result<Codebook, Error> {
+    let CodebookSpec { m, books, bits, group_size, .. } = spec;
+    let (name, shape) = (format!("{part}.codes"), [m, spec.groups(), books]);
+    let codes = if bits <= 8 { Codes::U8(file.typed(&name, shape)?) } else { Codes::U16(file.typed(&name, shape)?) };
+    let codebooks = file.typed(&format!("{part}.codebooks"), [books, 1 << bits, group_size])?;
+    Codebook::from_parts(spec, codes, codebooks, file.typed(&format!("{part}.scale"), [m])?)
+}
+
 fn save_stat<'a>(writer: &mut Writer<'a>, name: &str, spec: GridSpec, stat: &'a Stat) -> Result<StatKind, FileError> {
     let (panels, groups) = (spec.panels(), spec.groups());
     let mut add = |name: &str, dtype, shape: [usize; 3], bytes: &'a Bytes| writer.add(name, dtype, shape, bytes);
@@ -390,6 +460,12 @@ fn save_stat<'a>(writer: &mut Writer<'a>, name: &str, spec: GridSpec, stat: &'a 
                 add(&format!("{name}.base"), Dtype::F16, shape, base.as_bytes())?;
             }
             StatKind::Levels { bits: *bits, centre: *centre, per: *per, base: base.is_some() }
+        }
+        Stat::Tiles { bits, codes: x, step, base } => {
+            add(name, Dtype::U8, codes(*bits), x)?;
+            writer.add(format!("{name}.step"), Dtype::F16, [panels, groups], step.as_bytes())?;
+            writer.add(format!("{name}.base"), Dtype::F16, [panels, groups], base.as_bytes())?;
+            StatKind::Tiles { bits: *bits }
         }
     })
 }
@@ -410,6 +486,10 @@ fn load_stat(file: &File, name: &str, spec: GridSpec, kind: StatKind) -> Result<
             let step = file.typed(&format!("{name}.step"), shape)?;
             let base = base.then(|| file.typed(&format!("{name}.base"), shape)).transpose()?;
             Stat::Levels { bits, centre, codes: codes(bits)?, per, step, base }
+        }
+        StatKind::Tiles { bits } => {
+            let level = |part: &str| file.typed(&format!("{name}.{part}"), [panels, groups]);
+            Stat::Tiles { bits, codes: codes(bits)?, step: level("step")?, base: level("base")? }
         }
     })
 }

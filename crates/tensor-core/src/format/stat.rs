@@ -42,6 +42,17 @@ pub enum RowStat {
         /// As `step`; absent means 0.
         base: Option<Array2<f16>>,
     },
+    /// Second-level quantization over rows: `step * code + base`, with a step and a base for 16 rows of a group.
+    Tiles {
+        /// Width of a code, 1 to 8.
+        bits: u32,
+        /// `[m, groups]`
+        codes: Array2<u8>,
+        /// `[ceil(m / 16), groups]`
+        step: Array2<f16>,
+        /// As `step`.
+        base: Array2<f16>,
+    },
 }
 
 /// A [`RowStat`] in panels: `[panels, groups, 16]`, the last panel padded with zeros.
@@ -76,6 +87,17 @@ pub enum Stat {
         /// As `step`.
         base: Option<Typed<f16>>,
     },
+    /// `step * code + base`
+    Tiles {
+        /// Width of a code.
+        bits: u32,
+        /// `[panels, groups, 2 * bits]`
+        codes: Bytes,
+        /// `[panels, groups]`
+        step: Typed<f16>,
+        /// As `step`.
+        base: Typed<f16>,
+    },
 }
 
 impl RowStat {
@@ -85,7 +107,7 @@ impl RowStat {
             RowStat::F32(x) => x.dim(),
             RowStat::F16(x) => x.dim(),
             RowStat::Bf16(x) => x.dim(),
-            RowStat::Codes { codes, .. } | RowStat::Levels { codes, .. } => codes.dim(),
+            RowStat::Codes { codes, .. } | RowStat::Levels { codes, .. } | RowStat::Tiles { codes, .. } => codes.dim(),
         }
     }
 
@@ -140,6 +162,14 @@ impl RowStat {
                     step: panels(step),
                     base: base.as_ref().map(panels),
                 }
+            }
+            RowStat::Tiles { bits, codes, step, base } => {
+                for x in [step, base] {
+                    Error::check_shape(what, &[m.div_ceil(PANEL), groups], x.shape())?;
+                    finite(x.mapv(f32::from))?;
+                }
+                let [step, base] = [step, base].map(|x| x.iter().copied().collect());
+                Stat::Tiles { bits: *bits, codes: pack_codes(*bits, codes)?, step, base }
             }
         })
     }
@@ -196,6 +226,19 @@ impl Stat {
                     finite(supers, &mut x.iter().map(|x| x.to_f32()))
                 })
             }
+            Stat::Tiles { bits, codes: c, step, base } => {
+                codes(*bits, c)?;
+                [step, base].into_iter().try_for_each(|x| {
+                    len(what, 1, groups, x.len())?;
+                    match x.iter().position(|x| !x.is_finite()) {
+                        None => Ok(()),
+                        Some(i) => {
+                            let (row, column, value) = (i / groups * PANEL, i % groups, x[i].to_f32());
+                            Err(Error::NotFinite { what: what.to_owned(), row, column, value })
+                        }
+                    }
+                })
+            }
         }
     }
 
@@ -210,6 +253,11 @@ impl Stat {
                 f(codes);
                 step.each_bytes(f);
                 base.iter_mut().for_each(|base| base.each_bytes(f));
+            }
+            Stat::Tiles { codes, step, base, .. } => {
+                f(codes);
+                step.each_bytes(f);
+                base.each_bytes(f);
             }
         }
     }
@@ -240,6 +288,10 @@ impl Stat {
                     base: base.as_ref().map(|base| rows(base, shape)),
                 }
             }
+            Stat::Tiles { bits, codes: c, step, base } => {
+                let tiles = |x: &[f16]| Array2::from_shape_fn((m.div_ceil(PANEL), groups), |(panel, g)| x[panel * groups + g]);
+                RowStat::Tiles { bits: *bits, codes: codes(*bits, c), step: tiles(step), base: tiles(base) }
+            }
         }
     }
 
@@ -251,6 +303,7 @@ impl Stat {
             Stat::Bf16(x) => 2 * x.len(),
             Stat::Codes { codes, .. } => codes.len(),
             Stat::Levels { codes, step, base, .. } => codes.len() + 2 * step.len() + 2 * base.as_ref().map_or(0, |base| base.len()),
+            Stat::Tiles { codes, step, base, .. } => codes.len() + 2 * (step.len() + base.len()),
         }) as u64
     }
 
@@ -307,6 +360,15 @@ impl Stat {
                         Some(base) => s.add(scaled, s.load_f16(&base[at])),
                     };
                     s.store(value, out);
+                }
+            }
+            Stat::Tiles { bits, codes, step, base } => {
+                let width = 2 * *bits as usize;
+                let codes = codes[places.start * width..places.end * width].chunks_exact(width);
+                let levels = step[places.clone()].iter().zip(&base[places]);
+                for ((out, codes), (step, base)) in out.iter_mut().zip(codes).zip(levels) {
+                    let scaled = s.mul(s.load_u8(&row_codes(codes, *bits)), s.splat(step.to_f32()));
+                    s.store(s.add(scaled, s.splat(base.to_f32())), out);
                 }
             }
         }

@@ -104,6 +104,10 @@ impl Simd for Avx2 {
         map(halves::<f32, 8>(x), |x| unsafe { _mm256_loadu_ps(x.as_ptr()) })
     }
     #[inline(always)]
+    fn load_halves(self, low: &[f32; 8], high: &[f32; 8]) -> Self::F {
+        unsafe { [_mm256_loadu_ps(low.as_ptr()), _mm256_loadu_ps(high.as_ptr())] }
+    }
+    #[inline(always)]
     fn store(self, v: Self::F, out: &mut [f32; 16]) {
         let (out, _) = out.as_chunks_mut::<8>();
         unsafe {

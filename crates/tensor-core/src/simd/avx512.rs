@@ -59,6 +59,10 @@ impl Simd for Avx512 {
         unsafe { _mm512_loadu_ps(x.as_ptr()) }
     }
     #[inline(always)]
+    fn load_halves(self, low: &[f32; 8], high: &[f32; 8]) -> __m512 {
+        unsafe { _mm512_insertf32x8::<1>(_mm512_castps256_ps512(_mm256_loadu_ps(low.as_ptr())), _mm256_loadu_ps(high.as_ptr())) }
+    }
+    #[inline(always)]
     fn store(self, v: __m512, out: &mut [f32; 16]) {
         unsafe { _mm512_storeu_ps(out.as_mut_ptr(), v) }
     }

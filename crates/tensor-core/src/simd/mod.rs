@@ -67,6 +67,14 @@ pub trait Simd: Copy {
     fn splat(self, x: f32) -> Self::F;
     /// Lanes from memory.
     fn load(self, x: &[f32; 16]) -> Self::F;
+    /// Lanes from two places, eight from each.
+    #[inline(always)]
+    fn load_halves(self, low: &[f32; 8], high: &[f32; 8]) -> Self::F {
+        let mut t = [0.0; 16];
+        t[..8].copy_from_slice(low);
+        t[8..].copy_from_slice(high);
+        self.load(&t)
+    }
     /// Lanes to memory.
     fn store(self, v: Self::F, out: &mut [f32; 16]);
     /// Lanes widened from the bits of IEEE half precision.

@@ -239,6 +239,7 @@ fn footprints_are_the_bytes_that_are_held() {
                 Form::SuperBlocks => 2 * (rows * groups * 6 / 8 + rows * 2),
                 Form::SignedLevels => rows * groups + rows * 2,
                 Form::Bilevel => 2 * (rows * groups * 3 / 8 + rows * 4),
+                Form::Tiles => 2 * (rows * groups * 3 / 8 + rows / 16 * groups * 4),
             };
             let footprint = sample.grid.footprint();
             assert_eq!(footprint.scales, want as u64, "{form:?}, {bits} bits");

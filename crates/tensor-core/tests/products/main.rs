@@ -1,6 +1,8 @@
 //! Products of every format against an f64 reference: on every tier, in both modes, for one token and many.
 #![expect(clippy::unwrap_used, reason = "in a test, a panic is the answer")]
 
+mod codebook;
+mod csr;
 mod dense;
 mod grid;
 mod low_rank;

@@ -18,12 +18,14 @@ pub(crate) enum Form {
     SuperBlocks,
     /// As in Q6_K: signed scales, a step for sixteen groups.
     SignedLevels,
-    /// As in SpQR: three-bit scales and zero points, a step and a base of each.
+    /// Three-bit scales and zero points, a step and a base of each for sixteen groups.
     Bilevel,
+    /// As in SpQR: the same for sixteen rows.
+    Tiles,
 }
 
 impl Form {
-    pub(crate) const ALL: [Form; 9] = [
+    pub(crate) const ALL: [Form; 10] = [
         Form::SymmetricF32,
         Form::SymmetricF16,
         Form::SymmetricBf16,
@@ -33,6 +35,7 @@ impl Form {
         Form::SuperBlocks,
         Form::SignedLevels,
         Form::Bilevel,
+        Form::Tiles,
     ];
 }
 
@@ -103,6 +106,19 @@ impl Sample {
                 });
                 (scale, RowOffset::Zero(zero))
             }
+            Form::Tiles => {
+                let mut tile = |base: f32, step: f32| {
+                    let mut f16s = |centre: f32| {
+                        Array2::from_shape_simple_fn((m.div_ceil(16), groups), || {
+                            half::f16::from_f32(centre * (0.75 + 0.5 * rng.uniform()))
+                        })
+                    };
+                    let (step, base) = (f16s(step), f16s(base));
+                    let codes = Array2::from_shape_simple_fn((m, groups), || rng.below(8) as u8);
+                    RowStat::Tiles { bits: 3, codes, step, base }
+                };
+                (tile(step, step / 4.0), RowOffset::Zero(tile(middle / 2.0, middle / 8.0)))
+            }
         };
         Sample::new(spec, codes, scale, offset)
     }
@@ -161,6 +177,7 @@ fn value(stat: &RowStat, i: usize, g: usize) -> f32 {
             let level = f32::from(codes[[i, g]]) - f32::from(*centre);
             level * step[[i, g / per]].to_f32() + base.as_ref().map_or(0.0, |base| base[[i, g / per]].to_f32())
         }
+        RowStat::Tiles { codes, step, base, .. } => f32::from(codes[[i, g]]) * step[[i / 16, g]].to_f32() + base[[i / 16, g]].to_f32(),
         _ => unreachable!("no other statistics exist"),
     }
 }

@@ -4,7 +4,9 @@
 use half::{bf16, f16};
 use ndarray::Array2;
 use scant_tensor_core::file::{Bytes, Dtype, File, Writer};
-use scant_tensor_core::format::{Dense, DenseType, Grid, GridSpec, Palette, RowOffset, RowStat, SiteDescriptor};
+use scant_tensor_core::format::{
+    Codebook, CodebookSpec, Csr, Dense, DenseType, Grid, GridSpec, Palette, RowOffset, RowStat, SiteDescriptor,
+};
 use scant_tensor_core::rng::Rng;
 use scant_tensor_core::{Error, Hadamard, Linear, Post, Pre, Site, Step, Term};
 
@@ -34,6 +36,9 @@ fn stats(rng: &mut Rng) -> Vec<RowStat> {
         let base = based.then(|| random(rng, supers).mapv(f16::from_f32));
         all.push(RowStat::Levels { bits: 6, centre: 32, codes: codes(rng, 6, dim), per, step, base });
     }
+    let tiles = (SHAPE[0].div_ceil(16), GROUPS);
+    let [step, base] = [(); 2].map(|()| random(rng, tiles).mapv(f16::from_f32));
+    all.push(RowStat::Tiles { bits: 3, codes: codes(rng, 3, dim), step, base });
     all.swap(1, 8); // so that the first grids have two levels
     all
 }
@@ -57,6 +62,15 @@ fn terms() -> Vec<Term> {
     for scale in stats(rng) {
         let palette = Palette::pack(std::array::from_fn(|i| i as i8 * 7 - 60), codes(rng, 4, dim).view(), 32, &scale).unwrap();
         terms.insert(4, palette.into());
+    }
+    let sparse = random(rng, dim).mapv(|w| if w > 1.0 { w } else { 0.0 });
+    terms.insert(6, Csr::from_dense(sparse.view()).unwrap().into());
+    for (bits, group_size) in [(8, 8), (5, 4), (9, 16)] {
+        let spec = CodebookSpec::new(SHAPE, 2, bits, group_size).unwrap();
+        let codes: Vec<u16> = (0..spec.m * spec.groups() * 2).map(|_| rng.below(1 << bits) as u16).collect();
+        let halves = |len: usize, rng: &mut Rng| (0..len).map(|_| f16::from_f32(rng.normal())).collect::<Vec<_>>();
+        let words = halves(2 * spec.words() * group_size, rng);
+        terms.insert(8, Codebook::pack(spec, &codes, words, halves(spec.m, rng)).unwrap().into());
     }
     terms
 }
@@ -114,6 +128,8 @@ fn every_form_comes_back_bit_by_bit() {
             (Term::Dense(a), Term::Dense(b)) => assert_eq!(a, b),
             (Term::Grid(a), Term::Grid(b)) => assert_eq!(a, b),
             (Term::Palette(a), Term::Palette(b)) => assert_eq!(a, b),
+            (Term::Csr(a), Term::Csr(b)) => assert_eq!(a, b),
+            (Term::Codebook(a), Term::Codebook(b)) => assert_eq!(a, b),
             _ => panic!("{what} came back as {again:?}"),
         }
         assert_eq!(dense(&again.linears()[0].terms()[0]), dense(&term), "{what}");

@@ -80,11 +80,6 @@ impl Config {
             let want = "it should be an object or null".to_owned();
             return Err(Error::BadKey { key: "rope_scaling".to_owned(), value: scaling.to_string(), want });
         }
-        // What would be another model if it were passed over.
-        if let Some(quantization) = keys.get("quantization_config") {
-            let want = "checkpoints that are quantized already are read as GGUF only".to_owned();
-            return Err(Error::BadKey { key: "quantization_config".to_owned(), value: quantization.to_string(), want });
-        }
         if let Some(part) = keys.float("partial_rotary_factor")?.filter(|part| *part != 1.0) {
             let want = "positions that turn a part of each head are not supported".to_owned();
             return Err(Error::BadKey { key: "partial_rotary_factor".to_owned(), value: part.to_string(), want });

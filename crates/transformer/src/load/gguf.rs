@@ -1,6 +1,6 @@
 //! Tensors of a GGUF file: quantized ones become grids and palettes without loss.
 
-use super::{Checkpoint, always_biased, assemble, finite};
+use super::{Checkpoint, Matrix, always_biased, assemble, finite};
 use crate::names::{BlockPart, Part};
 use crate::tokenizer::Tokenizer;
 use crate::{Architecture, Config, Error, Model};
@@ -65,7 +65,7 @@ impl Checkpoint for Gguf<'_> {
         always_biased(self.architecture, part)
     }
 
-    fn matrix(&self, part: Part, [m, n]: [usize; 2]) -> Result<Term, Error> {
+    fn matrix(&self, part: Part, [m, n]: [usize; 2]) -> Result<Matrix, Error> {
         let name = self.name(part, "weight");
         let tensor = self.find(&name)?.ok_or_else(|| Error::MissingTensor { name: name.clone() })?;
         if tensor.dims() != [n, m] {
@@ -73,7 +73,7 @@ impl Checkpoint for Gguf<'_> {
             let got = tensor.dims().iter().rev().copied().collect();
             return Err(Error::TensorShape { name, want: vec![m, n], got });
         }
-        term(&tensor, [m, n], |i| self.stored_row(part, i))
+        term(&tensor, [m, n], |i| self.stored_row(part, i)).map(Matrix::from)
     }
 
     fn bias(&self, part: Part, len: usize) -> Result<Option<Vec<f32>>, Error> {

@@ -1,11 +1,12 @@
 //! Tensors of a Hugging Face folder: `model.safetensors`, or shards named by an index.
 
-use super::{Checkpoint, always_biased, assemble, finite};
+use super::{Checkpoint, Matrix, always_biased, assemble, finite};
 use crate::names::Part;
 use crate::tokenizer::Tokenizer;
 use crate::{Architecture, Config, Error, Model};
 use half::{bf16, f16};
 use ndarray::{Array2, ArrayView2};
+use scant_quant::checkpoint::Quantization;
 use scant_tensor_core::Term;
 use scant_tensor_core::file::{Dtype, File, TensorView, Typed};
 use scant_tensor_core::format::{Dense, DenseType};
@@ -13,12 +14,22 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+const QUANTIZATION: &str = "quantization_config";
 const SUPPORTED: &str = "F32, F16 and BF16";
 
 /// Opens a folder with `config.json`.
 pub(crate) fn from_folder(folder: &Path) -> Result<Model, Error> {
-    let config = Config::from_hugging_face(&json(&folder.join("config.json"))?)?;
-    let tensors = HuggingFace { tensors: Tensors::of_folder(folder)?, architecture: config.architecture };
+    let mut description = json(&folder.join("config.json"))?;
+    // Where GPTQ used to describe itself.
+    let beside = folder.join("quantize_config.json");
+    if let Some(object) = description.as_object_mut()
+        && object.get(QUANTIZATION).is_none_or(Value::is_null)
+        && beside.exists()
+    {
+        object.insert(QUANTIZATION.to_owned(), json(&beside)?);
+    }
+    let config = Config::from_hugging_face(&description)?;
+    let tensors = HuggingFace::new(&description, Tensors::of_folder(folder)?, config.architecture)?;
     assemble(config, &tensors, || Tokenizer::from_folder(folder))
 }
 
@@ -28,8 +39,9 @@ pub(crate) fn from_folder(folder: &Path) -> Result<Model, Error> {
 /// # Errors
 /// Whatever is wrong with them, by name.
 pub fn open_hugging_face(config: &Value, tensors: Vec<File>, tokenizer: Option<Tokenizer>) -> Result<Model, Error> {
-    let config = Config::from_hugging_face(config)?;
-    let tensors = HuggingFace { tensors: Tensors(tensors), architecture: config.architecture };
+    let description = config;
+    let config = Config::from_hugging_face(description)?;
+    let tensors = HuggingFace::new(description, Tensors(tensors), config.architecture)?;
     let none = || Error::NoTokenizer { looked_for: "none was given".to_owned() };
     assemble(config, &tensors, || tokenizer.ok_or_else(none))
 }
@@ -119,6 +131,14 @@ fn check(tensor: &TensorView, want: &[usize]) -> Result<(), Error> {
 struct HuggingFace {
     tensors: Tensors,
     architecture: Architecture,
+    quantization: Option<Quantization>,
+}
+
+impl HuggingFace {
+    fn new(description: &Value, tensors: Tensors, architecture: Architecture) -> Result<HuggingFace, Error> {
+        let quantization = description.get(QUANTIZATION).filter(|v| !v.is_null()).map(Quantization::parse).transpose()?;
+        Ok(HuggingFace { tensors, architecture, quantization })
+    }
 }
 
 impl Checkpoint for HuggingFace {
@@ -130,8 +150,18 @@ impl Checkpoint for HuggingFace {
         always_biased(self.architecture, part)
     }
 
-    fn matrix(&self, part: Part, shape: [usize; 2]) -> Result<Term, Error> {
-        self.tensors.matrix(&self.name(part, "weight"), shape)
+    fn matrix(&self, part: Part, shape: [usize; 2]) -> Result<Matrix, Error> {
+        let whole = self.name(part, "weight");
+        // Some matrices of a quantized checkpoint are left as they were.
+        let plain = self.tensors.find(&whole).is_some_and(|t| t.dtype != Dtype::I8);
+        match &self.quantization {
+            Some(quantization) if !plain => {
+                let name = part.hugging_face(self.architecture);
+                let read = quantization.read(&name, shape, &|name| self.tensors.find(name))?;
+                Ok(Matrix { term: read.grid.into(), order: read.order })
+            }
+            _ => self.tensors.matrix(&whole, shape).map(Matrix::from),
+        }
     }
 
     fn bias(&self, part: Part, len: usize) -> Result<Option<Vec<f32>>, Error> {

@@ -9,7 +9,7 @@ use crate::tokenizer::Tokenizer;
 use crate::{Architecture, Config, Error, Model, SiteId, SiteKind};
 use rayon::prelude::*;
 use scant_tensor_core::file::{Bytes, File};
-use scant_tensor_core::{Linear, Post, Pre, Site, Term};
+use scant_tensor_core::{Linear, Post, Pre, Site, Step, Term};
 use std::path::Path;
 
 pub use gguf::from_gguf as open_gguf;
@@ -19,7 +19,8 @@ pub(crate) use hugging_face::{Tensors, from_folder, json};
 /// Opens the model at `path`: a GGUF file, a file of [`Model::save`], or a folder with `config.json` and `model.safetensors` (whole or
 /// sharded).
 ///
-/// Quantized tensors become grids with the same weights, half-precision ones stay as they are.
+/// Quantized tensors become grids with the same weights, half-precision ones stay as they are. Folders may be quantized by GPTQ, AWQ or
+/// compressed-tensors ([`Quantization`](scant_quant::checkpoint::Quantization) says what is read).
 ///
 /// # Errors
 /// [`Error::NotAModel`] for a path that holds neither; otherwise whatever is wrong with the checkpoint, by name.
@@ -44,10 +45,23 @@ pub fn open(path: impl AsRef<Path>) -> Result<Model, Error> {
     }
 }
 
+/// A matrix as a checkpoint has it.
+struct Matrix {
+    term: Term,
+    /// Which input each column belongs to, if columns are in an order of their own.
+    order: Option<Vec<u32>>,
+}
+
+impl From<Term> for Matrix {
+    fn from(term: Term) -> Matrix {
+        Matrix { term, order: None }
+    }
+}
+
 /// Where tensors come from.
 trait Checkpoint: Sync {
     /// The matrix of `part`, `[rows, columns]`, in the row order of Hugging Face.
-    fn matrix(&self, part: Part, shape: [usize; 2]) -> Result<Term, Error>;
+    fn matrix(&self, part: Part, shape: [usize; 2]) -> Result<Matrix, Error>;
 
     /// The bias of `part` if there is one, in the same order.
     fn bias(&self, part: Part, len: usize) -> Result<Option<Vec<f32>>, Error>;
@@ -98,15 +112,23 @@ fn block(c: &Config, tensors: &dyn Checkpoint, layer: usize) -> Result<Block, Er
 }
 
 fn site(id: SiteId, tensors: &dyn Checkpoint, parts: &[(Part, [usize; 2])]) -> Result<Site, Error> {
+    let at = |source| Error::Site { site: id, source };
     let linear = |(part, shape): &(Part, [usize; 2])| {
-        let (term, bias) = (tensors.matrix(*part, *shape)?, tensors.bias(*part, shape[0])?);
+        let (Matrix { term, order }, bias) = (tensors.matrix(*part, *shape)?, tensors.bias(*part, shape[0])?);
         if bias.is_none() && tensors.wants_bias(*part) {
             return Err(Error::MissingTensor { name: tensors.name(*part, "bias") });
         }
-        Linear::new(vec![term], Post::None, bias).map_err(|source| Error::Site { site: id, source })
+        Ok((Linear::new(vec![term], Post::None, bias).map_err(at)?, order))
     };
-    let linears = parts.par_iter().map(linear).collect::<Result<Vec<_>, Error>>()?;
-    Site::new(Pre::none(), linears).map_err(|source| Error::Site { site: id, source })
+    let (linears, mut orders): (Vec<_>, Vec<_>) = parts.par_iter().map(linear).collect::<Result<Vec<_>, Error>>()?.into_iter().unzip();
+    // Matrices that read the same input were sorted by the same activations.
+    let order = orders.swap_remove(0);
+    if orders.iter().any(|other| *other != order) {
+        let what = format!("{id}: matrices of one input with their columns in different orders");
+        return Err(Error::Gguf(scant_quant::Error::UnsupportedCheckpoint { kind: what, hint: "quantize them without desc_act" }));
+    }
+    let steps = order.map(|order| Step::Permute(order.into())).into_iter().collect();
+    Site::new(Pre::new(steps).map_err(at)?, linears).map_err(at)
 }
 
 /// Biases that a family has always.

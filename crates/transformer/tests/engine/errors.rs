@@ -110,7 +110,7 @@ fn descriptions_are_checked_key_by_key() {
         ("rope_scaling", json!({"rope_type": "linear", "factor": 0}), ["rope_scaling", "= 0"]),
         ("rope_scaling", json!({"rope_type": "linear", "factor": 1e39}), ["rope_scaling", "inf"]),
         ("partial_rotary_factor", json!(0.5), ["partial_rotary_factor", "0.5"]),
-        ("quantization_config", json!({"bits": 4}), ["quantization_config", "bits"]),
+        ("quantization_config", json!({"quant_method": "fp8"}), ["quant_method fp8", "gptq, awq"]),
         ("attn_logit_softcapping", json!(1e-40), ["attn_logit_softcapping", "above 0"]),
         ("final_logit_softcapping", json!(0.0), ["final_logit_softcapping", "= 0"]),
         ("query_pre_attn_scalar", json!(-4.0), ["query_pre_attn_scalar", "NaN"]),

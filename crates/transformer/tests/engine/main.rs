@@ -16,6 +16,7 @@ mod errors;
 mod exported;
 mod forms;
 mod off_grid;
+mod quantized;
 mod reference;
 mod running;
 mod saved;
