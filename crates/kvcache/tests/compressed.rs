@@ -295,7 +295,20 @@ fn nan_in_a_query_gives_nan_there_alone() {
 #[test]
 fn policies_thin_out_a_prompt_and_go_on() {
     let case = Case::new(Geometry::new(4, 2, 32).unwrap(), 500, 6);
-    for policy in ["streaming", "random", "h2o", "snapkv", "pyramid", "adakv", "cam", "d2o", "ems", "ems-mass", "ems-kept", "ems-evict"] {
+    for policy in [
+        "streaming",
+        "random",
+        "h2o",
+        "snapkv",
+        "pyramid",
+        "adakv",
+        "cam",
+        "d2o",
+        "ems-aligned",
+        "ems-aligned-mass",
+        "ems-kept",
+        "ems-evict",
+    ] {
         for codec in ["", "+q8_0", "+rot-q4_0", "+gear4"] {
             let spec = format!("{policy}:80{codec}");
             let run = |isa: Isa, threads: usize| {
@@ -316,7 +329,7 @@ fn policies_thin_out_a_prompt_and_go_on() {
                 }
                 assert!(out.iter().all(|x| x.is_finite()), "{spec}");
                 let last = case.q.slice(s![499.., .., ..]).to_owned();
-                if policy != "ems-mass" {
+                if policy != "ems-aligned-mass" {
                     let want = reference(&layer, &last, 499);
                     near(&attend(&mut layer, isa, 1, &last, 499), &want, 5e-4, &spec);
                 }

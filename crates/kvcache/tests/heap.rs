@@ -56,9 +56,19 @@ fn compressed_bytes_are_those_of_the_allocator() {
     // The library of products keeps a buffer for each thread.
     let mut warm = CompressedLayer::new(geometry, "gear2".parse().unwrap()).unwrap();
     (0..5).for_each(|_| warm.append(kv.view(), kv.view()).unwrap());
-    for spec in
-        ["q8_0", "q4_0", "kivi2-g32", "kcvt4", "gear2", "gear4-l", "turbo3", "rot-q4_0", "snapkv:64", "ems-mass:80+q8_0", "h2o:90+gear2"]
-    {
+    for spec in [
+        "q8_0",
+        "q4_0",
+        "kivi2-g32",
+        "kcvt4",
+        "gear2",
+        "gear4-l",
+        "turbo3",
+        "rot-q4_0",
+        "snapkv:64",
+        "ems-aligned-mass:80+q8_0",
+        "h2o:90+gear2",
+    ] {
         for window in [None, Some(150)] {
             let spec: Spec = spec.parse().unwrap();
             let mut geometry = geometry;

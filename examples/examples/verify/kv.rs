@@ -120,11 +120,11 @@ const POLICIES: [&str; 14] = [
     "cam",
     "d2o",
     "ems-evict",
-    "ems",
+    "ems-aligned",
     "ems-stored",
     "ems-kept",
-    "ems-mass",
-    "ems-kept-mass",
+    "ems-aligned-mass",
+    "ems",
 ];
 
 pub(crate) fn policies() -> Result<()> {

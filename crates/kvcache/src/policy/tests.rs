@@ -74,7 +74,7 @@ fn without_merging_the_best_stay() {
 #[test]
 fn heads_that_spread_get_more() {
     let before = heads(3, 400, 2); // the second head's scores are concentrated
-    for name in ["ems", "ems-evict"] {
+    for name in ["ems-aligned", "ems-evict"] {
         let mut after = before.clone();
         after.iter_mut().for_each(|h| h.entries.iter_mut().for_each(|e| e.local = e.global));
         policy(name, 80).apply(&mut after, &place());
@@ -135,7 +135,7 @@ fn aligned_keys_of_one_content_are_that_content() {
         head[0].keys.row_mut(i).assign(&key);
         head[0].values.row_mut(i).fill(1.0);
     }
-    policy("ems", 40).apply(&mut head, &Place { frequencies: slow.clone(), ..place() });
+    policy("ems-aligned", 40).apply(&mut head, &Place { frequencies: slow.clone(), ..place() });
     assert!(head[0].entries.iter().any(|e| e.count > 1));
     for (i, e) in head[0].entries.iter().enumerate() {
         let mut want = content.clone();
