@@ -22,12 +22,56 @@ pub(crate) struct Beside<'a> {
     spans: Spans,
 }
 
-/// The least and the largest of each.
-struct Spans {
+/// The least and the largest of each, of all rows of a list.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spans {
     inverse: [f32; 2],
     norm: [f32; 2],
     shift: [f32; 2],
     radius: f32,
+}
+
+impl Spans {
+    /// Of no row.
+    pub(crate) const NONE: Spans = Spans { inverse: Spans::EMPTY, norm: Spans::EMPTY, shift: Spans::EMPTY, radius: 0.0 };
+    const EMPTY: [f32; 2] = [f32::INFINITY, f32::NEG_INFINITY];
+    /// Blocks that are looked at together.
+    const STEP: usize = 64;
+
+    /// With the rows of some blocks of a list, whose radii are there already.
+    pub(crate) fn with(mut self, list: &List, blocks: Range<usize>) -> Spans {
+        for (side, span, absent) in
+            [(&list.factor, &mut self.inverse, 1.0), (&list.norm, &mut self.norm, 0.0), (&list.shift, &mut self.shift, 0.0)]
+        {
+            if side.is_none() {
+                *span = [absent; 2];
+            }
+        }
+        self.radius = list.radius.iter().copied().fold(self.radius, f32::max);
+        for first in blocks.clone().step_by(Spans::STEP) {
+            if let Some(beside) = Beside::of(list, first..blocks.end.min(first + Spans::STEP), None) {
+                let found = [(&beside.inverse, &mut self.inverse), (&beside.norm, &mut self.norm), (&beside.shift, &mut self.shift)];
+                found.into_iter().for_each(|(values, span)| widen(span, values));
+            }
+        }
+        self
+    }
+
+    /// The largest worth with which a row may have a key of at most `tau`.
+    pub(crate) fn most(&self, terms: &Terms) -> f64 {
+        let [inverse, norm, shift] = [self.inverse, self.norm, self.shift].map(|s| s.map(f64::from));
+        let (left, sum) = (f64::from(terms.tau) - f64::from(terms.base), f64::from(terms.sum));
+        let most = (left * inverse[0]).max(left * inverse[1]) + norm[1] + (shift[0] * sum).max(shift[1] * sum);
+        most + self.rounding(terms)
+    }
+
+    /// What rounding may have added to a key, in worth.
+    fn rounding(&self, terms: &Terms) -> f64 {
+        let largest = |span: [f32; 2]| f64::from(span[0].abs().max(span[1].abs()));
+        let size = f64::from(terms.tau.abs()) + f64::from(terms.base.abs());
+        let size = largest(self.inverse) * size + largest(self.norm) + largest(self.shift) * f64::from(terms.sum.abs());
+        16.0 * f64::from(f32::EPSILON) * size
+    }
 }
 
 /// The largest integer sums that a query wants, as a function of what is beside a row.
@@ -60,73 +104,46 @@ impl Terms {
 impl<'a> Beside<'a> {
     /// Of some blocks, those whose word in `allow` is 0 left out; `None` if rows differ in look-ups alone.
     pub(crate) fn of(list: &'a List, blocks: Range<usize>, allow: Option<&[u64]>) -> Option<Beside<'a>> {
-        if list.factor.is_none() && list.shift.is_none() && list.norm.is_none() && list.radius.is_empty() {
+        if list.is_bare() {
             return None;
         }
         let radius = list.radius.get(blocks.clone()).unwrap_or_default();
-        let mut of = Beside {
-            first: blocks.start,
-            inverse: vec![],
-            norm: vec![],
-            shift: vec![],
-            radius,
-            spans: Spans { inverse: [1.0; 2], norm: [0.0; 2], shift: [0.0; 2], radius: radius.iter().copied().fold(0.0, f32::max) },
-        };
-        let empty = |side: bool| if side { vec![[f32::NAN; BLOCK]; blocks.len()] } else { vec![] };
-        (of.inverse, of.norm, of.shift) = (empty(list.factor.is_some()), empty(list.norm.is_some()), empty(list.shift.is_some()));
+        let room = |side: bool| Vec::with_capacity(if side { blocks.len() } else { 0 });
+        let [inverse, norm, shift] = [&list.factor, &list.norm, &list.shift].map(|side| room(side.is_some()));
+        let mut of = Beside { first: blocks.start, inverse, norm, shift, radius, spans: list.spans };
         Isa::best().run(Fill { of: &mut of, list, blocks, allow });
         Some(of)
     }
 
     #[inline(always)]
     fn fill(&mut self, list: &List, blocks: Range<usize>, allow: Option<&[u64]>) {
-        for (i, block) in blocks.enumerate() {
-            if allow.is_some_and(|allow| allow[block] == 0) {
-                continue;
-            }
+        for block in blocks {
+            let wanted = allow.is_none_or(|allow| allow[block] != 0);
             let mut factor = [1.0; BLOCK];
             if let Some(side) = &list.factor {
-                side.fill(block * BLOCK, &mut factor);
+                factor = [f32::NAN; BLOCK];
+                if wanted {
+                    side.fill(block * BLOCK, &mut factor);
+                }
                 // A factor that is not positive bounds nothing: such a row is wanted whatever its sum.
                 for factor in &mut factor {
                     *factor = if *factor > 0.0 { 1.0 / *factor } else { f32::NAN };
                 }
-                self.inverse[i] = factor;
+                self.inverse.push(factor);
             }
             for (side, values) in [(&list.norm, &mut self.norm), (&list.shift, &mut self.shift)] {
                 if let Some(side) = side {
-                    let beside = &mut values[i];
-                    side.fill(block * BLOCK, beside);
+                    let mut beside = [f32::NAN; BLOCK];
+                    if wanted {
+                        side.fill(block * BLOCK, &mut beside);
+                    }
                     for (beside, inverse) in beside.iter_mut().zip(&factor) {
                         *beside *= -inverse;
                     }
+                    values.push(beside);
                 }
             }
         }
-        for (values, span) in
-            [(&self.inverse, &mut self.spans.inverse), (&self.norm, &mut self.spans.norm), (&self.shift, &mut self.spans.shift)]
-        {
-            if !values.is_empty() {
-                *span = extremes(values);
-            }
-        }
-    }
-
-    /// The largest worth with which a row may have a key of at most `tau`.
-    pub(crate) fn most(&self, terms: &Terms) -> f64 {
-        let [inverse, norm, shift] = [self.spans.inverse, self.spans.norm, self.spans.shift].map(|s| s.map(f64::from));
-        let (left, sum) = (f64::from(terms.tau) - f64::from(terms.base), f64::from(terms.sum));
-        let most = (left * inverse[0]).max(left * inverse[1]) + norm[1] + (shift[0] * sum).max(shift[1] * sum);
-        most + self.rounding(terms)
-    }
-
-    /// What rounding may have added to a key, in worth.
-    fn rounding(&self, terms: &Terms) -> f64 {
-        let largest = |span: [f32; 2]| f64::from(span[0].abs().max(span[1].abs()));
-        let size = f64::from(terms.tau.abs()) + f64::from(terms.base.abs());
-        let spans = &self.spans;
-        let size = largest(spans.inverse) * size + largest(spans.norm) + largest(spans.shift) * f64::from(terms.sum.abs());
-        16.0 * f64::from(f32::EPSILON) * size
     }
 
     /// What the rows' limits are made of.
@@ -134,7 +151,7 @@ impl<'a> Beside<'a> {
         let Bound { bias, step, rest } = terms.bound;
         let inside = (bias.abs() + rest * f64::from(self.spans.radius)) / step;
         // One more for the integers, and some units of what the f32 sums here can lose.
-        let constant = (self.rounding(terms) - bias) / step + 1.0 + 8.0 * f64::from(f32::EPSILON) * inside;
+        let constant = (self.spans.rounding(terms) - bias) / step + 1.0 + 8.0 * f64::from(f32::EPSILON) * inside;
         Limit {
             // Not below the least number there is: a product with it would bound too much.
             inverse: (((f64::from(terms.tau) - f64::from(terms.base)) / step) as f32).max(f32::MIN),
@@ -187,15 +204,10 @@ impl WithSimd for Fill<'_, '_> {
     }
 }
 
-/// The least and the largest number that is not NaN; a lane at a time, for the vector unit.
-#[inline(always)]
-fn extremes(values: &[[f32; BLOCK]]) -> [f32; 2] {
-    let (mut low, mut high) = ([f32::INFINITY; BLOCK], [f32::NEG_INFINITY; BLOCK]);
-    for row in values {
-        for i in 0..BLOCK {
-            low[i] = if row[i] < low[i] { row[i] } else { low[i] };
-            high[i] = if row[i] > high[i] { row[i] } else { high[i] };
-        }
+/// Takes in every number that is not NaN; a lane at a time, for the vector unit.
+fn widen(span: &mut [f32; 2], values: &[[f32; BLOCK]]) {
+    for value in values.as_flattened() {
+        span[0] = if *value < span[0] { *value } else { span[0] };
+        span[1] = if *value > span[1] { *value } else { span[1] };
     }
-    [low.into_iter().fold(f32::INFINITY, f32::min), high.into_iter().fold(f32::NEG_INFINITY, f32::max)]
 }

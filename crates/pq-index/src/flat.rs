@@ -32,10 +32,15 @@ impl<const L2: bool> WithSimd for Keys<'_, L2> {
         };
         for (row, out) in self.rows.chunks_exact(dim).zip(self.out) {
             let (x, x_tail) = row.as_chunks::<16>();
-            // Two sums hide the latency of adding; the order is the same on every tier.
+            // Two sums hide the latency of adding; the order is the same on every tier. Written out, or they would lie in memory.
             let mut acc = [s.splat(0.0); 2];
-            for (i, (q, x)) in q.iter().zip(x).enumerate() {
-                acc[i % 2] = step(acc[i % 2], s.load(q), s.load(x));
+            let ((q2, q1), (x2, x1)) = (q.as_chunks::<2>(), x.as_chunks::<2>());
+            for (q, x) in q2.iter().zip(x2) {
+                acc[0] = step(acc[0], s.load(&q[0]), s.load(&x[0]));
+                acc[1] = step(acc[1], s.load(&q[1]), s.load(&x[1]));
+            }
+            for (q, x) in q1.iter().zip(x1) {
+                acc[0] = step(acc[0], s.load(q), s.load(x));
             }
             if !q_tail.is_empty() {
                 acc[0] = step(acc[0], s.load_tail(q_tail), s.load_tail(x_tail));

@@ -1,5 +1,6 @@
 //! The rows of one list.
 
+use crate::beside::Spans;
 use crate::model::{Encoded, Model};
 use crate::norm::Side;
 use crate::quantizer::Coder;
@@ -19,6 +20,8 @@ pub(crate) struct List {
     pub(crate) norm: Option<Side>,
     /// How far codes that are summed by products are from 128 at most, of each block; empty if they are looked up.
     pub(crate) radius: Vec<f32>,
+    /// How far the numbers beside the codes go.
+    pub(crate) spans: Spans,
 }
 
 impl List {
@@ -33,6 +36,7 @@ impl List {
             shift,
             norm,
             radius: vec![],
+            spans: Spans::NONE,
         }
     }
 
@@ -51,12 +55,19 @@ impl List {
         key + base
     }
 
-    /// Makes the radii from block `first` on anew.
+    /// Makes what bounds the rows' keys anew, from block `first` on, where rows were added.
     pub(crate) fn bound(&mut self, first: usize) {
         self.radius.truncate(first);
         if self.codes.is_in_quads() {
             self.radius.extend((first..self.codes.blocks()).map(|block| self.codes.radius(block)));
         }
+        let spans = if first == 0 { Spans::NONE } else { self.spans };
+        self.spans = spans.with(self, first..self.codes.blocks());
+    }
+
+    /// Whether rows differ in look-ups alone.
+    pub(crate) fn is_bare(&self) -> bool {
+        self.factor.is_none() && self.shift.is_none() && self.norm.is_none() && self.radius.is_empty()
     }
 
     pub(crate) fn columns(model: &Model) -> usize {

@@ -123,7 +123,10 @@ impl Side {
                 halves.convert_to_f32_slice(out);
                 out.iter_mut().for_each(|out| *out *= scale);
             }
-            Precision::Log8 { .. } => out.iter_mut().zip(data).for_each(|(out, code)| *out = self.table[usize::from(*code)]),
+            Precision::Log8 { .. } => {
+                let Some(table) = self.table.first_chunk::<256>() else { return };
+                out.iter_mut().zip(data).for_each(|(out, code)| *out = table[usize::from(*code)]);
+            }
         }
     }
 

@@ -208,6 +208,7 @@ impl Index {
                 shift: part(&shift),
                 norm: part(&norm),
                 radius: vec![],
+                spans: crate::beside::Spans::NONE,
             };
             list.bound(0);
             loaded.push(list);

@@ -16,7 +16,7 @@ const SAMPLE: usize = 25;
 /// Blocks of a list that is long.
 const LONG: usize = 4 * SAMPLE;
 /// Blocks whose numbers beside the codes are prepared at a time.
-const CHUNK: usize = 512;
+const CHUNK: usize = 128;
 /// Up to so many tables the rounding, half a step each, leaves enough of 254 steps.
 const NARROW: usize = 64;
 
@@ -87,23 +87,23 @@ impl Rows<'_> {
     }
 
     fn pass(&self, visits: &mut [Visit<'_>]) {
+        let narrow = self.narrow(visits);
         let mut at = self.blocks.start;
         while at < self.blocks.end {
             // What is beside the codes of a chunk stays in the second-level cache while the queries take turns.
             let beside = Beside::of(self.list, at..self.blocks.end.min(at + CHUNK), self.allow.as_deref());
             let end = if beside.is_some() { self.blocks.end.min(at + CHUNK) } else { self.blocks.end };
-            self.within(at..end).chunk(beside.as_ref(), visits);
+            self.within(at..end).chunk(beside.as_ref(), narrow.as_deref(), visits);
             at = end;
         }
     }
 
-    fn chunk(&self, beside: Option<&Beside<'_>>, visits: &mut [Visit<'_>]) {
-        let narrow = self.narrow(beside, visits);
+    fn chunk(&self, beside: Option<&Beside<'_>>, narrow: Option<&[Tables]>, visits: &mut [Visit<'_>]) {
         let mut queries = vec![];
         for (i, visit) in visits.iter_mut().enumerate() {
             let sums = match &visit.query.worth {
                 Worth::Whole => return,
-                Worth::Tables(lut, wide) => Sums::Tables(lut, narrow.as_ref().map_or(wide, |narrow| &narrow[i])),
+                Worth::Tables(lut, wide) => Sums::Tables(lut, narrow.map_or(wide, |narrow| &narrow[i])),
                 Worth::Linear(weights) => Sums::Linear(weights),
             };
             queries.push(Query { visit, sums, tau: f32::INFINITY, threshold: 0, limit: Limit::default() });
@@ -125,14 +125,14 @@ impl Rows<'_> {
     }
 
     /// Tables for sums that stop at 255, in steps that reach the k-th key, where every query has one.
-    fn narrow(&self, beside: Option<&Beside<'_>>, visits: &[Visit<'_>]) -> Option<Vec<Tables>> {
+    fn narrow(&self, visits: &[Visit<'_>]) -> Option<Vec<Tables>> {
         if self.blocks.len() < LONG {
             return None;
         }
         let of = |visit: &Visit<'_>| match &visit.query.worth {
             Worth::Tables(lut, wide) if lut.m() <= NARROW => {
                 let terms = Terms::of(visit, wide.bound());
-                let most = beside.map_or_else(|| most(&terms), |beside| beside.most(&terms));
+                let most = if self.list.is_bare() { most(&terms) } else { self.list.spans.most(&terms) };
                 most.is_finite().then(|| Tables::up_to(lut, most))
             }
             _ => None,
@@ -220,7 +220,10 @@ impl Survivors<'_, '_, '_> {
             let place = BLOCK * block + mask.trailing_zeros() as usize;
             mask &= mask - 1;
             let key = list.key(place, query.sums.score(&list.codes, place), sum, base);
-            query.visit.best.push(key, self.rows.ids[list.rows[place] as usize]);
+            // The id is two reads far from here, which few of the rows are worth.
+            if key <= query.visit.best.worst() {
+                query.visit.best.push(key, self.rows.ids[list.rows[place] as usize]);
+            }
         }
         if query.visit.best.worst() < query.tau {
             query.lower(self.beside);
@@ -291,7 +294,16 @@ mod tests {
             code.iter_mut().for_each(|c| *c = rng.next_u64() as u8);
             codes.push(&code).unwrap();
         }
-        let mut list = List { rows: (0..rows as u32).collect(), codes, full: vec![], factor, shift, norm, radius: vec![] };
+        let mut list = List {
+            rows: (0..rows as u32).collect(),
+            codes,
+            full: vec![],
+            factor,
+            shift,
+            norm,
+            radius: vec![],
+            spans: crate::beside::Spans::NONE,
+        };
         list.bound(0);
         list
     }

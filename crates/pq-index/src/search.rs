@@ -19,6 +19,8 @@ use std::sync::OnceLock;
 const GROUP_BYTES: usize = 128 << 10;
 /// Queries that are scanned for together at most.
 const GROUP: usize = 32;
+/// Bytes of the tables of queries that take their turns at lists: the more of them meet at a list, the fewer times it is fetched.
+const ROUND_BYTES: usize = 512 << 10;
 /// Blocks that are worth a task of their own.
 const TASK: usize = 512;
 /// With a reranker, so few matching rows are all scored by it, and by nothing else.
@@ -127,8 +129,8 @@ impl Index {
     ) -> Result<Vec<TopK>, Error> {
         let words = Words { index: self, allowed, lists: allowed.map_or(vec![], |_| self.lists.iter().map(|_| OnceLock::new()).collect()) };
         let threads = rayon::current_num_threads();
-        let tables = self.model.coder.as_ref().map_or(0, |c| c.layout().query_bytes());
-        let group = (GROUP_BYTES / tables.max(1)).min(q.nrows().div_ceil(threads)).clamp(1, GROUP);
+        let most = if self.lists.len() > 1 { self.queries_within(ROUND_BYTES) } else { self.together() };
+        let group = most.min(q.nrows().div_ceil(threads)).max(1);
         let run = |(queries, bounds): (ArrayView2<'_, f32>, &[f32])| {
             let best = bounds.iter().map(|bound| TopK::below(k, *bound)).collect();
             self.group(queries, best, k, options, &words)
@@ -141,7 +143,17 @@ impl Index {
         Ok(found?.into_iter().flatten().collect())
     }
 
-    /// The same for queries that are scanned for together, list by list.
+    /// Queries whose tables fit.
+    fn queries_within(&self, bytes: usize) -> usize {
+        (bytes / self.model.coder.as_ref().map_or(self.model.dim * 4, |c| c.layout().query_bytes()).max(1)).max(1)
+    }
+
+    /// Queries that are scanned for together.
+    fn together(&self) -> usize {
+        self.queries_within(GROUP_BYTES).min(GROUP)
+    }
+
+    /// The same for queries that take their turns, list by list.
     fn group(
         &self,
         q: ArrayView2<'_, f32>,
@@ -169,7 +181,7 @@ impl Index {
                 let Some((_, best)) = rest.find(|(i, _)| i == query) else { break };
                 of_list.push(Visit { query: &prepared[*query], base: *base, best });
             }
-            self.scan(list, words.of(list), &mut of_list);
+            of_list.chunks_mut(self.together()).for_each(|visits| self.scan(list, words.of(list), visits));
         }
         Ok(best)
     }

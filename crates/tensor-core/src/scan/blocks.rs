@@ -120,6 +120,13 @@ impl CodeBlocks {
         &self.as_bytes().as_chunks::<64>().0[blocks.start * self.columns..blocks.end * self.columns]
     }
 
+    /// The columns of at most `count` blocks from `first` on, as far as they are there.
+    #[inline(always)]
+    pub(super) fn ahead(&self, first: usize, count: usize) -> &[[u8; 64]] {
+        let end = (first + count).min(self.blocks());
+        self.lines(first.min(end)..end)
+    }
+
     /// The columns of blocks `first..first + B`.
     #[inline(always)]
     pub(super) fn some<const B: usize>(&self, first: usize) -> [&[[u8; 64]]; B] {

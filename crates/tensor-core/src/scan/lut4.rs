@@ -66,12 +66,17 @@ impl<T: Sum, K: Sink<T>, const QUERIES: usize, const BLOCKS: usize, const NARROW
         for (own, table) in tables.iter_mut().zip(&self.tables[query..query + Q]) {
             *own = &table[..columns];
         }
+        // Lines that the first query's turn at these blocks asks for: two streams at once are more than the hardware sees coming.
+        let ahead = self.codes.ahead(first + 2 * B, if query == 0 { B } else { 0 });
         let nibble = s.splat_byte(15);
         let mut sums = [[T::zero(s); B]; Q];
         for j in 0..columns {
             let mut at = [[nibble; 2]; B];
             for b in 0..B {
                 let code = s.load_bytes(&lines[b][j]);
+                if let Some(line) = ahead.get(B * j + b) {
+                    s.prefetch(line);
+                }
                 at[b] = [s.and(code, nibble), s.and(s.shr::<4>(code), nibble)];
             }
             for q in 0..Q {
@@ -114,6 +119,11 @@ impl<T: Sum, K: Sink<T>, const QUERIES: usize, const BLOCKS: usize, const NARROW
                 self.queries::<S, QUERIES, BLOCKS>(s, at);
                 at += BLOCKS;
             }
+        }
+        // One query alone leaves registers for a second block, which shares its tables.
+        while self.tables.len() == 1 && at + 2 <= self.blocks.end {
+            self.group::<S, 1, 2>(s, 0, at);
+            at += 2;
         }
         while at < self.blocks.end {
             self.queries::<S, NARROW, 1>(s, at);
