@@ -87,6 +87,16 @@ pub enum Error {
         /// What it does not go with.
         with: &'static str,
     },
+    /// A tree of no nodes, or of too many.
+    #[error("a tree of {levels} levels with {branching} children each: choose at least 1 of both, and at most {most} nodes")]
+    TreeSize {
+        /// Children of a node.
+        branching: usize,
+        /// Levels.
+        levels: usize,
+        /// Nodes there can be.
+        most: usize,
+    },
     /// A search for no neighbours.
     #[error("k is 0: ask for at least one neighbour")]
     KZero,

@@ -2,7 +2,7 @@
 #![expect(clippy::print_stdout, reason = "a test program says what it did")]
 
 use ndarray::{Array2, s};
-use scant_pq_index::executor::{Processes, Task, search, serve};
+use scant_pq_index::executor::{Processes, Task, Tree, search, serve};
 use scant_pq_index::quantizer::QuantizerKind;
 use scant_pq_index::{Error, IndexBuilder, Metric, SearchOptions, Shards};
 use scant_tensor_core::retrieve::{Column, Columns, Filter, Value};
@@ -84,11 +84,23 @@ fn check(folder: &Path) -> Result<()> {
     assert_eq!(search(&workers, &task)?, want);
     assert_eq!(workers.counts().starts, 4);
 
+    // A tree of 20 nodes, most of which have one query or none, also when a process is killed under it; warm workers read nothing again.
+    let tree = Tree::new(4, 2)?;
+    assert_eq!(tree.search(&shards, &task)?, want);
+    assert_eq!(tree.search(&workers, &task)?, want);
+    assert_eq!(workers.counts().starts, 4);
+    let id = workers.ids()[2].expect("it runs");
+    assert!(Command::new("kill").args(["-9", &id.to_string()]).status()?.success());
+    assert_eq!(tree.search(&workers, &task)?, want);
+    assert_eq!(workers.counts().starts, 5);
+
     // One that dies of every task is an error, after a second try.
     let mortal = Processes::start(&files[..1], worker("mortal"))?;
     let error = search(&mortal, &task).expect_err("nobody answers");
     assert!(matches!(error, Error::Worker { .. }) && error.to_string().contains("0.safetensors"), "{error}");
     assert_eq!(mortal.counts().starts, 2);
+    let error = tree.search(&mortal, &task).expect_err("nobody answers").to_string();
+    assert!(error.contains("0.safetensors"), "{error}");
 
     // What a shard says of a task, and of its file.
     let short = Task::new(Array2::zeros((1, 5)), 3);

@@ -26,9 +26,11 @@
 
 mod message;
 mod processes;
+mod tree;
 
 pub use message::serve;
 pub use processes::{Counts, Processes};
+pub use tree::{Node, Tree};
 
 use crate::error::Error;
 use crate::index::Index;

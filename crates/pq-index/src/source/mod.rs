@@ -1,6 +1,8 @@
 //! Where vectors come from: arrays, and files that are read a part at a time.
 
 mod npy;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod vecs;
 
 use crate::error::Error;
@@ -10,6 +12,8 @@ use std::ops::Range;
 use std::path::Path;
 
 pub use npy::Npy;
+#[cfg(feature = "parquet")]
+pub use parquet::Parquet;
 pub use vecs::{Vecs, read_ivecs};
 
 /// Rows of vectors, read in parts, so that a source may be larger than memory.
@@ -152,7 +156,7 @@ impl VectorSource for Tensor {
     }
 }
 
-/// Opens `.npy`, `.fvecs` and `.bvecs` files by their names' ends.
+/// Opens `.npy`, `.fvecs` and `.bvecs` files by their names' ends; with the feature `parquet`, `.parquet` files with one column of vectors too.
 ///
 /// # Errors
 /// [`Error::Corrupt`] for another ending, and what opening gives.
@@ -161,10 +165,17 @@ pub fn open(path: impl AsRef<Path>) -> Result<Box<dyn VectorSource>, Error> {
     match path.extension().and_then(|e| e.to_str()) {
         Some("npy") => Ok(Box::new(Npy::open(path)?)),
         Some("fvecs" | "bvecs") => Ok(Box::new(Vecs::open(path)?)),
+        #[cfg(feature = "parquet")]
+        Some("parquet") => Ok(Box::new(Parquet::open(path, None)?)),
         other => Err(Error::Corrupt {
             file: path.to_owned(),
             field: "the ending of the name",
-            want: "npy, fvecs or bvecs".to_owned(),
+            want: if cfg!(feature = "parquet") {
+                "npy, fvecs, bvecs or parquet"
+            } else {
+                "npy, fvecs or bvecs (parquet with the feature of that name)"
+            }
+            .to_owned(),
             got: other.unwrap_or("missing").to_owned(),
         }),
     }
