@@ -11,7 +11,7 @@ use ndarray::ArrayView2;
 use rayon::prelude::*;
 use scant_tensor_core::isa::Isa;
 use scant_tensor_core::retrieve::{Bitmap, Hit, Order, TopK};
-use scant_tensor_core::scan::{BLOCK, Sink, hamming};
+use scant_tensor_core::scan::{BLOCK, Sink, lut4};
 use std::collections::HashSet;
 use store::{Prepared, Store, lut};
 
@@ -221,22 +221,30 @@ impl BinaryIndex {
     pub fn search_hamming(&self, q: &BinaryCodes, k: usize, allow: Option<&Bitmap>) -> Result<Vec<Vec<Hit>>, Error> {
         self.check_query(q.encoder(), k, allow)?;
         self.check_shape(q)?;
-        let (Store::Planes(planes), 1) = (&self.store, self.planes) else {
+        let (Store::Tables(codes), 1, Scoring::Symmetric) = (&self.store, self.planes, self.scoring) else {
             return Err(Error::Combination { what: "bits that differ", with: "more planes than one, or unencoded queries" });
         };
-        let one = |first: usize| {
-            let last = q.len().min(first + 4);
-            let words: Vec<Vec<u64>> = (first..last).map(|i| store::words_of(q.row(i), 1, 0)).collect();
-            let queries: Vec<&[u64]> = words.iter().map(Vec::as_slice).collect();
-            let mut best = Closest { best: vec![TopK::new(k); queries.len()], ids: &self.ids };
-            let blocks = 0..self.len().div_ceil(BLOCK);
-            hamming(Isa::best(), &planes[0], self.len(), blocks, &queries, allow.map(Bitmap::words), &mut best);
+        let (isa, blocks, allow) = (Isa::best(), 0..codes.blocks(), allow.map(Bitmap::words));
+        let group = GROUP.min(q.len().div_ceil(rayon::current_num_threads())).max(1);
+        let some = |first: usize| {
+            let queries = first..q.len().min(first + group);
+            let tables: Vec<Vec<lut4::Pair>> = queries.map(|i| store::bits_that_differ(q.row(i))).collect();
+            let tables: Vec<&[lut4::Pair]> = tables.iter().map(Vec::as_slice).collect();
+            let mut best = Closest { best: vec![TopK::new(k); tables.len()], ids: &self.ids };
+            if self.m <= usize::from(u8::MAX) {
+                lut4::scan_u8(isa, codes, blocks.clone(), &tables, allow, &mut best);
+            } else {
+                lut4::scan_u16(isa, codes, blocks.clone(), &tables, allow, &mut best);
+            }
             let hits = |best: TopK| best.into_sorted().into_iter().map(|(key, id)| Hit { id, score: key }).collect();
             best.best.into_iter().map(hits).collect::<Vec<Vec<Hit>>>()
         };
-        Ok((0..q.len()).step_by(4).collect::<Vec<_>>().into_par_iter().map(one).collect::<Vec<_>>().concat())
+        Ok((0..q.len()).step_by(group).collect::<Vec<_>>().into_par_iter().map(some).collect::<Vec<_>>().concat())
     }
 }
+
+/// Queries that are compared with a block while it is at hand.
+const GROUP: usize = 32;
 
 /// Keeps the k smallest counts of each query.
 struct Closest<'a> {
@@ -244,21 +252,27 @@ struct Closest<'a> {
     ids: &'a [u64],
 }
 
-impl Sink<i32> for Closest<'_> {
-    fn threshold(&self, query: usize, _: usize) -> i32 {
-        // Infinity becomes the largest integer.
-        self.best[query].worst() as i32
-    }
+macro_rules! closest {
+    ($($t:ty)*) => { $(
+        impl Sink<$t> for Closest<'_> {
+            #[inline(always)]
+            fn threshold(&self, query: usize, _: usize) -> $t {
+                // Infinity becomes the largest integer.
+                self.best[query].worst() as $t
+            }
 
-    fn block(&mut self, query: usize, block: usize, mask: u64, sums: &[i32; 64]) {
-        let mut rest = mask;
-        while rest != 0 {
-            let lane = rest.trailing_zeros() as usize;
-            rest &= rest - 1;
-            self.best[query].push(sums[lane] as f32, self.ids[block * BLOCK + lane]);
+            fn block(&mut self, query: usize, block: usize, mask: u64, sums: &[$t; 64]) {
+                let mut rest = mask;
+                while rest != 0 {
+                    let lane = rest.trailing_zeros() as usize;
+                    rest &= rest - 1;
+                    self.best[query].push(f32::from(sums[lane]), self.ids[block * BLOCK + lane]);
+                }
+            }
         }
-    }
+    )* };
 }
+closest!(u8 u16);
 
 #[cfg(test)]
 mod tests;

@@ -12,7 +12,7 @@ use scant_tensor_core::file::{Bytes, File, Writer};
 use std::path::Path;
 
 const KIND: &str = "pq-index/binary";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Parameters {

@@ -6,7 +6,7 @@ use crate::persist::corrupt;
 use scant_tensor_core::file::{Dtype, File, Writer};
 use scant_tensor_core::isa::Isa;
 use scant_tensor_core::retrieve::Bitmap;
-use scant_tensor_core::scan::{BLOCK, CodeBlocks, Keep, Lut, Width, dot, hamming};
+use scant_tensor_core::scan::{BLOCK, CodeBlocks, Keep, Lut, Width, dot, hamming, lut4};
 
 /// Blocks whose integer sums are made at a time.
 const RUN: usize = 32;
@@ -63,9 +63,10 @@ impl Sharing {
 impl Store {
     pub(super) fn new(scoring: Scoring, m: usize, planes: u32) -> Store {
         match scoring {
-            Scoring::Asymmetric => Store::Tables(CodeBlocks::new(Sharing::new(planes).columns(m))),
-            Scoring::Symmetric if planes <= 2 => Store::Planes(vec![vec![]; planes as usize]),
-            Scoring::Symmetric => Store::Levels(vec![]),
+            Scoring::Symmetric if planes == 2 => Store::Planes(vec![vec![]; 2]),
+            // Bits that differ are looked up too, four at a time.
+            _ if planes == 1 || scoring == Scoring::Asymmetric => Store::Tables(CodeBlocks::new(Sharing::new(planes).columns(m))),
+            _ => Store::Levels(vec![]),
         }
     }
 
@@ -240,6 +241,13 @@ impl Store {
             }
         })
     }
+}
+
+/// Tables of pairs of nibbles whose entries add up to the bits that differ from a code of one plane.
+pub(super) fn bits_that_differ(codes: &[u8]) -> Vec<lut4::Pair> {
+    let nibble = |part: &[u8]| part.iter().rev().fold(0, |nibble, bit| nibble << 1 | bit);
+    let table = |part: &[u8]| std::array::from_fn(|other| (other as u8 ^ nibble(part)).count_ones() as u8);
+    codes.chunks(8).map(|byte| [table(&byte[..byte.len().min(4)]), table(byte.get(4..).unwrap_or_default())]).collect()
 }
 
 /// Plane `t` of a code, the signs first, as words.
